@@ -1,0 +1,2 @@
+//! The emailproxy command.
+fn main() {}

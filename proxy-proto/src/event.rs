@@ -1,0 +1,107 @@
+//! What a session tells its driver.
+
+use crate::{Login, Rejection, Side};
+use std::{fmt, sync::Arc};
+
+/// Identifies one request for credentials; an answer with another one is refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct RequestId(pub(crate) u64);
+
+/// An output of [`Session::poll_event`](crate::Session::poll_event).
+#[non_exhaustive]
+#[derive(Clone, Debug)]
+pub enum Event {
+    /// Begin the TLS handshake on this side, with the next byte of its stream. All plaintext has been flushed.
+    UpgradeTls(Side),
+    /// The server's connection is of no more use: drop it, open a new one, call `connected` or `connect_failed`.
+    Reconnect,
+    /// Get a bearer and answer with `provide_credentials`.
+    NeedCredentials {
+        /// To be repeated in the answer.
+        id: RequestId,
+        /// What the client logged in with.
+        login: Login,
+        /// Set when the server has just refused the previous bearer of this login.
+        after: Option<Rejection>,
+    },
+    /// The request is of no more use to this session (its client left); a consent may go on without it.
+    Abandoned(RequestId),
+    /// The server accepted the bearer.
+    Authenticated {
+        /// The login name that the client gave.
+        login: Arc<str>,
+        /// The identity sent upstream.
+        user: Arc<str>,
+    },
+    /// A line of the dialogue before login, secrets replaced; only where the configuration asks for it.
+    Dialogue(RedactedLine),
+    /// All held bytes are out: from here on the driver may move bytes between the streams without the session.
+    Relay,
+    /// Send EOF (close_notify, shutdown of the write half) to this side. All bytes for it have been flushed.
+    ShutdownWrite(Side),
+    /// The session is over: close both sides.
+    Closed(Reason),
+}
+
+/// A line of dialogue for logs: `C:`/`S:` the client's side, `c:`/`s:`… see [`fmt::Display`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RedactedLine {
+    /// Whose connection it passed on.
+    pub side: Side,
+    /// Whether the proxy sent it (else it received it).
+    pub sent: bool,
+    /// Printable text, secrets replaced.
+    pub text: String,
+}
+
+impl fmt::Display for RedactedLine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let arrow = match (self.side, self.sent) {
+            (Side::Client, false) => "client -->",
+            (Side::Client, true) => "client <--",
+            (Side::Server, false) => "    server -->",
+            (Side::Server, true) => "    server <--",
+        };
+        write!(f, "{arrow} {}", self.text)
+    }
+}
+
+/// Why a session ended.
+#[non_exhaustive]
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Reason {
+    /// The client closed its side, or said LOGOUT/QUIT.
+    ClientLeft,
+    /// The server closed its side or said goodbye.
+    ServerLeft,
+    /// Both sides ended after relay.
+    Finished,
+    /// The server could not be reached, or its TLS failed.
+    Unreachable(String),
+    /// A TLS handshake with the client failed.
+    ClientTls(String),
+    /// A side broke the protocol or a security rule.
+    Protocol(Side, String),
+    /// A bound was hit.
+    Limit(Side, String),
+    /// A wait took too long.
+    TimedOut(Side, String),
+    /// `shutdown` was called.
+    Shutdown,
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Reason::ClientLeft => f.write_str("the client closed the connection"),
+            Reason::ServerLeft => f.write_str("the server closed the connection"),
+            Reason::Finished => f.write_str("finished"),
+            Reason::Unreachable(why) => write!(f, "the server cannot be used: {why}"),
+            Reason::ClientTls(why) => write!(f, "TLS with the client failed: {why}"),
+            Reason::Protocol(side, why) => write!(f, "the {side} broke the protocol: {why}"),
+            Reason::Limit(side, why) => write!(f, "the {side} exceeded a limit: {why}"),
+            Reason::TimedOut(side, why) => write!(f, "the {side} took too long: {why}"),
+            Reason::Shutdown => f.write_str("the proxy is shutting down"),
+        }
+    }
+}
