@@ -1,0 +1,186 @@
+//! The command line. What the Python tool's users have in their scripts and service files goes on working.
+
+use clap::{Parser, Subcommand};
+use std::{convert::Infallible, path::PathBuf, str::FromStr};
+
+/// Lets any IMAP, POP or SMTP client reach mail providers that demand OAuth 2.0.
+///
+/// Without a command, serves what the configuration file describes. Log in from the mail client with the account's address and a
+/// password of your own choice: it encrypts the account's tokens and is never sent to the provider.
+#[derive(Clone, Debug, Parser)]
+#[command(
+    name = "emailproxy",
+    version,
+    infer_long_args = true,
+    after_help = "Signals: SIGHUP reloads the configuration, SIGUSR1 toggles debug logging, SIGTERM and SIGINT end gracefully.\n\
+                  Exit codes: 0 after a graceful end, 1 for a failure while running, 2 for a wrong command line or configuration."
+)]
+pub struct Args {
+    /// Accepted for compatibility: there is no tray icon
+    #[arg(long)]
+    pub no_gui: bool,
+
+    /// Show authorisation URLs in the log and read the address of the final page from the terminal (or from standard input)
+    #[arg(long)]
+    pub external_auth: bool,
+
+    /// Receive the browser's final redirect on the account's `redirect_uri` (or `redirect_listen_address`)
+    #[arg(long)]
+    pub local_server_auth: bool,
+
+    /// The configuration file
+    #[arg(long, value_name = "PATH", default_value = "emailproxy.config")]
+    pub config_file: PathBuf,
+
+    /// Keep tokens in this file (or AWS secret) instead of the configuration file
+    #[arg(long, value_name = "PATH-or-aws:ID")]
+    pub cache_store: Option<CacheStore>,
+
+    /// Log to this file (rotated at 32 MiB, ten kept) instead of standard error
+    #[arg(long, value_name = "PATH", global = true)]
+    pub log_file: Option<PathBuf>,
+
+    /// Log the dialogue up to the login, secrets replaced, and what leads to each decision
+    #[arg(long, global = true)]
+    pub debug: bool,
+
+    /// What to do; without it: serve.
+    #[command(subcommand)]
+    pub command: Option<Command>,
+}
+
+/// What to do instead of serving.
+#[derive(Clone, Debug, Subcommand)]
+pub enum Command {
+    /// Try the proxy without any account: sandbox provider, sandbox mail server and proxy in one process, on loopback only
+    Demo(DemoArgs),
+}
+
+/// Options of `emailproxy demo`.
+#[derive(Clone, Debug, clap::Args)]
+pub struct DemoArgs {
+    /// Approve the consent page without a browser, as a person would
+    #[arg(long)]
+    pub approve: bool,
+
+    /// IMAP, POP and SMTP are served on this port + 143, + 110 and + 587 (0: on any free ones)
+    #[arg(long, value_name = "PORT", default_value_t = 1000, value_parser = clap::value_parser!(u16).range(0..=64_948))]
+    pub port_base: u16,
+}
+
+/// `--cache-store`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum CacheStore {
+    /// A local file.
+    File(PathBuf),
+    /// A secret's name or ARN in AWS Secrets Manager.
+    Aws(String),
+}
+
+impl FromStr for CacheStore {
+    type Err = Infallible;
+
+    fn from_str(text: &str) -> Result<Self, Infallible> {
+        Ok(match text.strip_prefix("aws:") {
+            Some(id) => CacheStore::Aws(id.to_owned()),
+            None => CacheStore::File(text.into()),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::error::ErrorKind;
+
+    fn parse(line: &str) -> Result<Args, clap::Error> {
+        Args::try_parse_from(std::iter::once("emailproxy").chain(line.split_whitespace()))
+    }
+
+    #[test]
+    fn nothing_means_serve_with_the_file_of_the_working_directory() {
+        let args = parse("").unwrap();
+        assert_eq!(args.config_file, PathBuf::from("emailproxy.config"));
+        assert!(args.command.is_none());
+        assert!(!args.external_auth && !args.local_server_auth && !args.debug && !args.no_gui);
+        assert_eq!((args.cache_store, args.log_file), (None, None));
+    }
+
+    #[test]
+    fn command_lines_of_the_python_tool_are_understood() {
+        let args = parse(
+            "--no-gui --external-auth --config-file /etc/a.config --cache-store /var/b --log-file /var/log/c --debug",
+        )
+        .unwrap();
+        assert!(args.no_gui && args.external_auth && !args.local_server_auth && args.debug);
+        assert_eq!(args.config_file, PathBuf::from("/etc/a.config"));
+        assert_eq!(args.cache_store, Some(CacheStore::File("/var/b".into())));
+        assert_eq!(args.log_file, Some("/var/log/c".into()));
+        let args = parse("--local-server-auth --no-gui --config-file=/etc/a.config").unwrap();
+        assert!(args.local_server_auth);
+        assert_eq!(args.config_file, PathBuf::from("/etc/a.config"));
+    }
+
+    #[test]
+    fn unambiguous_beginnings_of_options_are_understood_as_argparse_does() {
+        let args = parse("--no --external --config x --local").unwrap();
+        assert!(args.no_gui && args.external_auth && args.local_server_auth);
+        assert_eq!(args.config_file, PathBuf::from("x"));
+    }
+
+    #[test]
+    fn a_cache_store_is_a_path_or_a_secret() {
+        let store = |text: &str| parse(&format!("--cache-store {text}")).unwrap().cache_store;
+        let arn = "arn:aws:secretsmanager:eu-west-1:1:secret:mail";
+        assert_eq!(
+            store(&format!("aws:{arn}")),
+            Some(CacheStore::Aws(arn.into()))
+        );
+        assert_eq!(
+            store("tokens.aws:x"),
+            Some(CacheStore::File("tokens.aws:x".into()))
+        );
+    }
+
+    #[test]
+    fn wrong_command_lines_end_with_exit_code_2() {
+        for line in [
+            "--nonsense",
+            "--config-file",
+            "serve-me",
+            "demo --port-base 65000",
+        ] {
+            assert_eq!(parse(line).unwrap_err().exit_code(), 2, "{line}");
+        }
+    }
+
+    #[test]
+    fn version_and_help_are_no_errors() {
+        for (line, kind) in [
+            ("--version", ErrorKind::DisplayVersion),
+            ("--help", ErrorKind::DisplayHelp),
+            ("demo --help", ErrorKind::DisplayHelp),
+        ] {
+            let answer = parse(line).unwrap_err();
+            assert_eq!((answer.kind(), answer.exit_code()), (kind, 0), "{line}");
+        }
+        assert!(
+            parse("--version")
+                .unwrap_err()
+                .to_string()
+                .contains(env!("CARGO_PKG_VERSION"))
+        );
+    }
+
+    #[test]
+    fn the_demo_takes_logging_options_too() {
+        let args = parse("demo --approve --debug --log-file x --port-base 0").unwrap();
+        assert!(args.debug);
+        assert_eq!(args.log_file, Some("x".into()));
+        let Some(Command::Demo(demo)) = args.command else {
+            panic!("{args:?}")
+        };
+        assert!(demo.approve);
+        assert_eq!(demo.port_base, 0);
+    }
+}

@@ -1,0 +1,80 @@
+//! How a user is asked for permission.
+//!
+//! [`Front`] chooses between the [`Receiver`], which catches the browser's final redirect on this machine, and the [`Terminal`],
+//! where the address of the final page is pasted. Both tell several accounts that wait at the same time apart by `state`.
+
+mod address;
+mod front;
+mod page;
+mod receiver;
+mod terminal;
+
+pub use front::{Announce, Announcement, Front, Way};
+pub use receiver::Receiver;
+pub use terminal::Terminal;
+
+use oauth::consent::Who;
+use proxy_proto::Secret;
+use subtle::ConstantTimeEq;
+
+/// The value of a query's only parameter of that name; `None` where it is absent, empty or given twice.
+fn parameter(query: &str, name: &str) -> Option<String> {
+    let mut values = form_urlencoded::parse(query.as_bytes()).filter(|(key, _)| key == name);
+    let (_, value) = values.next()?;
+    (values.next().is_none() && !value.is_empty()).then(|| value.into_owned())
+}
+
+/// Whether the query carries an answer of a provider: a code or an error (RFC 6749 §4.1.2).
+fn is_answer(query: &str) -> bool {
+    form_urlencoded::parse(query.as_bytes()).any(|(key, _)| key == "code" || key == "error")
+}
+
+/// The one of those who wait that this `state` belongs to. All are compared, each in constant time.
+fn belonging_to<'a>(states: impl Iterator<Item = &'a Secret>, given: &str) -> Option<usize> {
+    let mut found = None;
+    for (index, state) in states.enumerate() {
+        if bool::from(state.expose().as_bytes().ct_eq(given.as_bytes())) {
+            found = Some(index);
+        }
+    }
+    found
+}
+
+/// What every surface says about a login that waits: where it comes from, and whether its password is a new one.
+fn circumstances(who: &Who) -> String {
+    let mut text = match who.client {
+        Some(client) => format!("login from {client}"),
+        None => "asked for at the command line".to_owned(),
+    };
+    if who.password_differs {
+        text.push_str(
+            ", with a password that differs from the saved one: approve only if this is you",
+        );
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_parameter_given_twice_is_none() {
+        assert_eq!(
+            parameter("code=a&state=b%20c", "state").as_deref(),
+            Some("b c")
+        );
+        for query in ["state=a&state=b", "state=", "estate=x", ""] {
+            assert_eq!(parameter(query, "state"), None, "{query}");
+        }
+    }
+
+    #[test]
+    fn the_owner_of_a_state_is_found_among_several() {
+        let states = ["first", "second", "third"].map(Secret::new);
+        assert_eq!(belonging_to(states.iter(), "second"), Some(1));
+        for wrong in ["", "secon", "second ", "Second"] {
+            assert_eq!(belonging_to(states.iter(), wrong), None, "{wrong:?}");
+        }
+    }
+}
