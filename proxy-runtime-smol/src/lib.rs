@@ -2,8 +2,17 @@
 
 #![forbid(unsafe_code)]
 
+mod buffer;
+mod census;
+mod connect;
+mod handshake;
 mod listen;
+mod pump;
+mod relay;
 mod runtime;
+mod session;
+mod stop;
+mod stream;
 mod tls;
 
 pub use listen::{Bound, ListenError, ListenerConfig};

@@ -1,0 +1,51 @@
+//! Buffers that are borrowed only while there are bytes in them, so that an idle session holds none.
+
+use std::{
+    cell::RefCell,
+    ops::{Deref, DerefMut},
+};
+
+/// Bytes in one buffer. rustls reads 4 KiB at a time and a record may have 16 KiB: one read of the socket serves several.
+pub(crate) const SIZE: usize = 64 * 1024;
+
+/// Buffers that a thread keeps for the next session that has something to do.
+const KEPT: usize = 4;
+
+thread_local! {
+    static FREE: RefCell<Vec<Box<[u8]>>> = const { RefCell::new(Vec::new()) };
+}
+
+/// A buffer of [`SIZE`] bytes with undefined content; it returns to its thread's stock when dropped.
+pub(crate) struct Lent(Box<[u8]>);
+
+pub(crate) fn lend() -> Lent {
+    let free = FREE.with(|free| free.borrow_mut().pop());
+    Lent(free.unwrap_or_else(|| vec![0; SIZE].into_boxed_slice()))
+}
+
+impl Deref for Lent {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl DerefMut for Lent {
+    fn deref_mut(&mut self) -> &mut [u8] {
+        &mut self.0
+    }
+}
+
+impl Drop for Lent {
+    fn drop(&mut self) {
+        let bytes = std::mem::take(&mut self.0);
+        // A thread that is ending has no stock any more: then the buffer is simply freed.
+        let _ = FREE.try_with(|free| {
+            let mut free = free.borrow_mut();
+            if free.len() < KEPT {
+                free.push(bytes);
+            }
+        });
+    }
+}

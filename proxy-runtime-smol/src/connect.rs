@@ -1,0 +1,197 @@
+//! Connections to servers: every address of the name is tried.
+
+use crate::stream::Socket;
+use async_io::{Async, Timer};
+use proxy_proto::BoxFuture;
+use std::{
+    collections::VecDeque,
+    future::{Future, poll_fn},
+    io,
+    net::{IpAddr, SocketAddr, TcpStream},
+    pin::Pin,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+/// Head start of each address over the next one (RFC 8305 §5 recommends 250 ms).
+const STAGGER: Duration = Duration::from_millis(250);
+
+/// Connects to the first address of `host` that answers. The error is fit to be shown to a client.
+pub(crate) async fn connect(host: &str, port: u16) -> Result<Socket, String> {
+    let addresses = match host.parse::<IpAddr>() {
+        Ok(address) => vec![SocketAddr::new(address, port)],
+        Err(_) => smol::net::resolve((host, port)).await.map_err(|error| {
+            format!("the host name {host} cannot be resolved: {}", plain(&error))
+        })?,
+    };
+    let mut race = Race::new(interleaved(addresses));
+    poll_fn(|cx| race.poll(cx))
+        .await
+        .map(Socket::new)
+        .map_err(|failures| format!("cannot connect to {host} port {port}: {}", told(&failures)))
+}
+
+/// A system error without its number where its kind says it all.
+pub(crate) fn plain(error: &io::Error) -> String {
+    let text = error.to_string();
+    match text.split_once(" (os error ") {
+        Some((text, _)) => text.to_lowercase(),
+        None => text,
+    }
+}
+
+/// Families in turn, beginning with that of the first address, so that one broken family delays but never prevents
+/// (RFC 8305 §4).
+fn interleaved(addresses: Vec<SocketAddr>) -> VecDeque<SocketAddr> {
+    let first_is_v6 = addresses.first().is_some_and(SocketAddr::is_ipv6);
+    let (first, second): (Vec<_>, Vec<_>) = addresses
+        .into_iter()
+        .partition(|address| address.is_ipv6() == first_is_v6);
+    let mut first = first.into_iter();
+    let mut second = second.into_iter();
+    let mut result = VecDeque::new();
+    loop {
+        let pair = (first.next(), second.next());
+        result.extend(pair.0);
+        result.extend(pair.1);
+        if pair == (None, None) {
+            return result;
+        }
+    }
+}
+
+fn told(failures: &[(SocketAddr, io::Error)]) -> String {
+    let Some((_, first)) = failures.first() else {
+        return "the name has no addresses".to_owned();
+    };
+    let first = plain(first);
+    if failures.iter().all(|(_, error)| plain(error) == first) {
+        return first;
+    }
+    let each = failures
+        .iter()
+        .map(|(address, error)| format!("{}: {}", address.ip(), plain(error)));
+    each.collect::<Vec<_>>().join(", ")
+}
+
+type Attempt = (SocketAddr, BoxFuture<io::Result<Async<TcpStream>>>);
+
+struct Race {
+    waiting: VecDeque<SocketAddr>,
+    running: Vec<Attempt>,
+    failures: Vec<(SocketAddr, io::Error)>,
+    next: Timer,
+}
+
+impl Race {
+    fn new(addresses: VecDeque<SocketAddr>) -> Self {
+        let mut race = Race {
+            waiting: addresses,
+            running: Vec::new(),
+            failures: Vec::new(),
+            next: Timer::never(),
+        };
+        race.start_next();
+        race
+    }
+
+    fn start_next(&mut self) {
+        if let Some(address) = self.waiting.pop_front() {
+            self.running
+                .push((address, Box::pin(Async::<TcpStream>::connect(address))));
+            self.next = match self.waiting.is_empty() {
+                true => Timer::never(),
+                false => Timer::after(STAGGER),
+            };
+        }
+    }
+
+    #[allow(clippy::type_complexity)]
+    fn poll(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<Async<TcpStream>, Vec<(SocketAddr, io::Error)>>> {
+        loop {
+            let mut index = 0;
+            let failed_before = self.failures.len();
+            while index < self.running.len() {
+                match self.running[index].1.as_mut().poll(cx) {
+                    Poll::Ready(Ok(tcp)) => return Poll::Ready(Ok(tcp)),
+                    Poll::Ready(Err(error)) => {
+                        let (address, _) = self.running.swap_remove(index);
+                        self.failures.push((address, error));
+                    }
+                    Poll::Pending => index += 1,
+                }
+            }
+            let another =
+                self.failures.len() > failed_before || Pin::new(&mut self.next).poll(cx).is_ready();
+            if another && !self.waiting.is_empty() {
+                self.start_next();
+            } else if self.running.is_empty() && self.waiting.is_empty() {
+                return Poll::Ready(Err(std::mem::take(&mut self.failures)));
+            } else {
+                return Poll::Pending;
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::net::TcpListener;
+
+    #[test]
+    fn families_take_turns() {
+        let of = |list: &[&str]| -> Vec<SocketAddr> {
+            list.iter()
+                .map(|text| SocketAddr::new(text.parse().unwrap(), 1))
+                .collect()
+        };
+        let mixed = of(&["::1", "::2", "::3", "127.0.0.1"]);
+        assert_eq!(
+            interleaved(mixed).into_iter().collect::<Vec<_>>(),
+            of(&["::1", "127.0.0.1", "::2", "::3"])
+        );
+        assert!(interleaved(Vec::new()).is_empty());
+    }
+
+    #[test]
+    fn a_dead_address_does_not_hide_a_living_one() {
+        let closed = TcpListener::bind("127.0.0.1:0")
+            .unwrap()
+            .local_addr()
+            .unwrap();
+        let open = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = open.local_addr().unwrap();
+        let mut race = Race::new([closed, address].into());
+        let tcp = smol::block_on(poll_fn(|cx| race.poll(cx))).unwrap();
+        assert_eq!(tcp.get_ref().peer_addr().unwrap(), address);
+    }
+
+    #[test]
+    fn refusals_are_named_with_the_server() {
+        let port = TcpListener::bind("127.0.0.1:0")
+            .unwrap()
+            .local_addr()
+            .unwrap()
+            .port();
+        let error = smol::block_on(connect("127.0.0.1", port)).err().unwrap();
+        assert_eq!(
+            error,
+            format!("cannot connect to 127.0.0.1 port {port}: connection refused")
+        );
+    }
+
+    #[test]
+    fn an_unknown_name_is_told() {
+        let error = smol::block_on(connect("no-such-host.invalid", 1))
+            .err()
+            .unwrap();
+        assert!(
+            error.starts_with("the host name no-such-host.invalid cannot be resolved: "),
+            "{error}"
+        );
+    }
+}

@@ -1,0 +1,303 @@
+//! After login: bytes from one stream to the other, without the session.
+
+use crate::{
+    buffer::{self, Lent},
+    stop::{Level, Watch},
+    stream::Stream,
+};
+use async_io::Timer;
+use proxy_proto::Side;
+use std::{
+    future::{Future, poll_fn},
+    io,
+    pin::Pin,
+    task::{Context, Poll, ready},
+    time::{Duration, Instant},
+};
+
+/// Bytes that one direction may move before the other sessions get their turn.
+const QUANTUM: usize = 128 * 1024;
+
+/// Longest silence once one side has ended.
+const HALF_CLOSED: Duration = Duration::from_secs(300);
+
+/// A server that spoke last and is silent this long has nothing more to say: its drain is over.
+const QUIET: Duration = Duration::from_secs(1);
+
+/// How a relay ended.
+#[derive(Debug)]
+pub(crate) struct Ended {
+    /// Bytes from the client to the server.
+    pub(crate) up: u64,
+    /// Bytes from the server to the client.
+    pub(crate) down: u64,
+    pub(crate) why: Why,
+}
+
+#[derive(Debug)]
+pub(crate) enum Why {
+    /// Both sides have ended, and all their bytes have been delivered.
+    Finished,
+    /// A connection broke.
+    Broken(Side, io::Error),
+    /// One side had ended, the other one was silent for too long.
+    HalfClosed,
+    /// The runtime is shutting down.
+    Stopped,
+}
+
+/// Relays until both sides have ended. A side's EOF is passed on once its bytes are out. At shutdown nothing is injected,
+/// which could land inside a message: the client is no longer read, the server's bytes are drained for at most `drain`.
+pub(crate) async fn relay(client: Stream, server: Stream, watch: Watch, drain: Duration) -> Ended {
+    let mut relay = Relay {
+        client,
+        server,
+        watch,
+        up: Direction::default(),
+        down: Direction::default(),
+        server_spoke_last: true,
+        broken: None,
+        drain,
+        draining: None,
+        timer: None,
+    };
+    let why = poll_fn(|cx| relay.poll(cx)).await;
+    if matches!(why, Why::Stopped | Why::HalfClosed) {
+        relay.close().await;
+    }
+    Ended {
+        up: relay.up.moved,
+        down: relay.down.moved,
+        why,
+    }
+}
+
+struct Relay {
+    client: Stream,
+    server: Stream,
+    watch: Watch,
+    up: Direction,
+    down: Direction,
+    server_spoke_last: bool,
+    broken: Option<(Side, io::Error)>,
+    drain: Duration,
+    /// When the drain must be over.
+    draining: Option<Instant>,
+    /// Only there when one side has ended, or in a drain.
+    timer: Option<Timer>,
+}
+
+impl Relay {
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Why> {
+        match self.watch.poll(cx) {
+            Level::Running => {}
+            Level::Draining if self.draining.is_some() => {}
+            Level::Draining => {
+                self.draining = Some(Instant::now() + self.drain);
+                self.up.no_more = true;
+            }
+            Level::Cut => return Poll::Ready(Why::Stopped),
+        }
+
+        let (up, down) = (self.up.moved, self.down.moved);
+        if let Poll::Ready(Err(failure)) = self.up.poll(cx, &mut self.client, &mut self.server) {
+            self.broke(Side::Client, failure);
+        }
+        if let Poll::Ready(Err(failure)) = self.down.poll(cx, &mut self.server, &mut self.client) {
+            self.broke(Side::Server, failure);
+        }
+        if self.down.moved > down {
+            self.server_spoke_last = true;
+        } else if self.up.moved > up {
+            self.server_spoke_last = false;
+        }
+        if self.up.finished && self.down.finished {
+            return Poll::Ready(match self.broken.take() {
+                Some((side, error)) => Why::Broken(side, error),
+                None => Why::Finished,
+            });
+        }
+
+        let moved = self.up.moved > up || self.down.moved > down;
+        if let Some(deadline) = self.draining {
+            if self.down.finished {
+                return Poll::Ready(Why::Stopped);
+            }
+            if moved || self.timer.is_none() {
+                let quiet = Instant::now() + QUIET;
+                self.timer = Some(Timer::at(match self.server_spoke_last {
+                    true => quiet.min(deadline),
+                    false => deadline,
+                }));
+            }
+        } else if (self.up.finished || self.down.finished) && (moved || self.timer.is_none()) {
+            self.timer = Some(Timer::after(HALF_CLOSED));
+        }
+        let Some(timer) = &mut self.timer else {
+            return Poll::Pending;
+        };
+        ready!(Pin::new(timer).poll(cx));
+        Poll::Ready(match self.draining {
+            Some(_) => Why::Stopped,
+            None => Why::HalfClosed,
+        })
+    }
+
+    fn broke(&mut self, from: Side, failure: Failure) {
+        match failure {
+            // Nobody is there any more to write to.
+            Failure::Read(error) => {
+                match from {
+                    Side::Client => self.down.give_up(),
+                    Side::Server => self.up.give_up(),
+                }
+                self.broken.get_or_insert((from, error));
+            }
+            // What the peer sent before it closed can still be read.
+            Failure::Write(error) => {
+                self.broken.get_or_insert((from.other(), error));
+            }
+        }
+    }
+
+    /// close_notify and the end of both write halves, as far as the peers let us.
+    async fn close(&mut self) {
+        let both = poll_fn(|cx| {
+            let client = self.client.poll_close(cx).is_ready();
+            let server = self.server.poll_close(cx).is_ready();
+            match client && server {
+                true => Poll::Ready(()),
+                false => Poll::Pending,
+            }
+        });
+        crate::handshake::within(Duration::from_secs(1), both).await;
+    }
+}
+
+enum Failure {
+    Read(io::Error),
+    Write(io::Error),
+}
+
+/// One direction of a relay.
+#[derive(Default)]
+struct Direction {
+    /// Borrowed only while bytes are in it: `start..end`.
+    buffer: Option<Lent>,
+    start: usize,
+    end: usize,
+    /// The source has ended, or is no longer to be read but the sink stays open.
+    ended: bool,
+    no_more: bool,
+    /// Why the source cannot be read any more.
+    failure: Option<io::Error>,
+    /// TLS may hold bytes back until it is flushed; so may what the session wrote before.
+    flushed: bool,
+    finished: bool,
+    moved: u64,
+}
+
+impl Direction {
+    fn give_up(&mut self) {
+        self.buffer = None;
+        self.finished = true;
+    }
+
+    /// Moves bytes until one of the streams is not ready or the quantum is used up; the task is woken for more.
+    /// A source that is not read because its sink is full feels it as back-pressure.
+    fn poll(
+        &mut self,
+        cx: &mut Context<'_>,
+        from: &mut Stream,
+        to: &mut Stream,
+    ) -> Poll<Result<(), Failure>> {
+        let mut left = QUANTUM;
+        while !self.finished {
+            while let Some(buffer) = &self.buffer {
+                match ready!(to.poll_write(cx, &buffer[self.start..self.end])) {
+                    Ok(count) => {
+                        self.start += count;
+                        self.moved += count as u64;
+                        self.flushed = false;
+                        left = left.saturating_sub(count);
+                        if self.start == self.end {
+                            self.buffer = None;
+                        }
+                    }
+                    Err(error) => {
+                        self.give_up();
+                        return Poll::Ready(Err(Failure::Write(error)));
+                    }
+                }
+            }
+            if self.ended {
+                // The peer's own end may come first: then there is nobody to tell.
+                let _ = ready!(to.poll_close(cx));
+                self.finished = true;
+                return Poll::Ready(match self.failure.take() {
+                    Some(error) => Err(Failure::Read(error)),
+                    None => Ok(()),
+                });
+            }
+            if self.no_more || left == 0 {
+                if let Err(error) = ready!(self.poll_flush(cx, to)) {
+                    return Poll::Ready(Err(Failure::Write(error)));
+                }
+                if !self.no_more {
+                    to.wake_after_the_others(cx);
+                }
+                return Poll::Pending;
+            }
+            self.fill(cx, from);
+            if self.buffer.is_none() && !self.ended {
+                if let Err(error) = ready!(self.poll_flush(cx, to)) {
+                    return Poll::Ready(Err(Failure::Write(error)));
+                }
+                return Poll::Pending;
+            }
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// Reads what is there at once. Without any byte, either the task is woken for the next one or `ended` is set.
+    fn fill(&mut self, cx: &mut Context<'_>, from: &mut Stream) {
+        let mut buffer = buffer::lend();
+        self.start = 0;
+        self.end = 0;
+        loop {
+            match from.poll_read(cx, &mut buffer[self.end..]) {
+                Poll::Ready(Ok(0)) => self.ended = true,
+                Poll::Ready(Ok(count)) => {
+                    self.end += count;
+                    if self.end < buffer.len() && from.has_more() {
+                        continue;
+                    }
+                }
+                Poll::Ready(Err(error)) => {
+                    self.ended = true;
+                    self.failure = Some(error);
+                }
+                Poll::Pending => {}
+            }
+            break;
+        }
+        if self.end > 0 {
+            self.buffer = Some(buffer);
+        }
+    }
+
+    fn poll_flush(&mut self, cx: &mut Context<'_>, to: &mut Stream) -> Poll<io::Result<()>> {
+        if !self.flushed {
+            if let Err(error) = ready!(to.poll_flush(cx)) {
+                self.give_up();
+                return Poll::Ready(Err(error));
+            }
+            self.flushed = true;
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+#[cfg(test)]
+#[path = "relay_tests.rs"]
+mod tests;

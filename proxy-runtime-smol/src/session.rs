@@ -1,0 +1,203 @@
+//! One task per session: from accept to the last byte.
+
+use crate::{
+    census::Ticket,
+    handshake::{self, within},
+    listen::ListenerConfig,
+    pump::{Outcome, Pump},
+    relay::{self, Why},
+    runtime::Options,
+    stop::{Level, Stop, Watch},
+    stream::{Socket, Stream},
+};
+use async_io::Async;
+use futures_lite::FutureExt;
+use proxy_proto::{Authenticate, LocalTls, Reason};
+use std::{
+    any::Any,
+    future::poll_fn,
+    net::{SocketAddr, TcpStream},
+    panic::AssertUnwindSafe,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    task::Poll,
+    time::{Duration, Instant},
+};
+use tracing::{Instrument, debug, error, error_span, info, warn};
+
+/// Longest wait for a peer to take the last bytes, and then for its own end.
+const PARTING: Duration = Duration::from_secs(2);
+
+/// What sessions share.
+pub(crate) struct Context {
+    pub(crate) authenticate: Arc<dyn Authenticate>,
+    pub(crate) options: Options,
+    pub(crate) stop: Arc<Stop>,
+    pub(crate) last_id: AtomicU64,
+}
+
+/// Serves one client. Never panics: a defect ends this session and is logged, the others do not notice.
+pub(crate) async fn serve(
+    context: Arc<Context>,
+    config: Arc<ListenerConfig>,
+    tcp: Async<TcpStream>,
+    address: SocketAddr,
+    ticket: Ticket,
+) {
+    let id = context.last_id.fetch_add(1, Ordering::Relaxed) + 1;
+    let span = error_span!("session", id, server = &*config.heading, client = %address);
+    let whole = async move {
+        debug!("opened");
+        let began = Instant::now();
+        let session = Box::pin(session(context, config, tcp, address));
+        if let Err(panic) = AssertUnwindSafe(session).catch_unwind().await {
+            error!(
+                "ended by a defect of the proxy, please report it: {}",
+                text_of(&*panic)
+            );
+        }
+        debug!(seconds = began.elapsed().as_secs(), "closed");
+        // Only now is the session counted as gone.
+        drop(ticket);
+    };
+    whole.instrument(span).await;
+}
+
+async fn session(
+    context: Arc<Context>,
+    config: Arc<ListenerConfig>,
+    tcp: Async<TcpStream>,
+    address: SocketAddr,
+) {
+    let mut watch = Watch::new(context.stop.clone());
+    let socket = Socket::new(tcp);
+    let client = match (&config.session.local_tls, &config.local_tls) {
+        (LocalTls::Implicit, Some(local)) => {
+            let timeout = context.options.handshake_timeout;
+            let handshake = handshake::with_client(socket, local.clone(), timeout);
+            // Whoever has not even established TLS needs no farewell.
+            let stopped = async {
+                watch.reached(Level::Draining).await;
+                Err("the proxy is shutting down".to_owned())
+            };
+            match Box::pin(handshake.or(stopped)).await {
+                Ok(stream) => stream,
+                Err(why) => {
+                    warn!("TLS with the client failed: {why}");
+                    return;
+                }
+            }
+        }
+        _ => Stream::Plain(socket),
+    };
+
+    let drain = config.session.limits.drain;
+    let local_tls = config.session.local_tls;
+    // On the heap of its own, so that a session in relay does not keep the room that its login took.
+    let mut pump = Box::new(Pump::new(context.clone(), config, address, client, watch));
+    let outcome = poll_fn(|cx| pump.poll(cx)).await;
+    drop(pump);
+
+    match outcome {
+        Outcome::Relay {
+            client,
+            server,
+            login,
+            open,
+        } => {
+            debug!("relay begins");
+            let watch = Watch::new(context.stop.clone());
+            let ended = Box::pin(relay::relay(client, server, watch, drain)).await;
+            drop(open);
+            let (up, down) = (ended.up, ended.down);
+            match ended.why {
+                Why::Finished => info!(login = &*login, up, down, "finished"),
+                Why::Broken(side, why) => {
+                    let why = crate::connect::plain(&why);
+                    info!(
+                        login = &*login,
+                        up, down, "the connection with the {side} broke: {why}"
+                    );
+                }
+                Why::HalfClosed => {
+                    info!(
+                        login = &*login,
+                        up, down, "one side had ended, the other one was silent"
+                    );
+                }
+                Why::Stopped => info!(login = &*login, up, down, "ended by the proxy's shutdown"),
+            }
+        }
+        Outcome::Closed {
+            reason,
+            client,
+            server,
+            farewell: [to_client, to_server],
+        } => {
+            match &reason {
+                Reason::ClientLeft | Reason::Finished | Reason::Shutdown => debug!("{reason}"),
+                Reason::ServerLeft => info!("{reason}"),
+                reason => warn!("{reason}"),
+            }
+            let client = part(client, to_client);
+            let server = part(server, to_server);
+            Box::pin(futures_lite::future::zip(client, server)).await;
+        }
+        Outcome::TlsOnPlaintext => {
+            warn!(
+                "the client speaks TLS to a plaintext port: {}",
+                match local_tls {
+                    LocalTls::None =>
+                        "turn SSL/TLS off in the mail client, or set local_certificate_path and local_key_path",
+                    _ => "choose STARTTLS instead of SSL/TLS in the mail client",
+                }
+            );
+        }
+        Outcome::Cut => debug!("cut off"),
+    }
+}
+
+/// Sends the last bytes and ends the write half; then waits for the peer's end, because closing a socket with
+/// unread bytes resets the connection and can take the farewell with it.
+async fn part(stream: Option<Stream>, last: Vec<u8>) {
+    let Some(mut stream) = stream else {
+        return;
+    };
+    let mut sent = 0;
+    let sending = poll_fn(|cx| {
+        while sent < last.len() {
+            match stream.poll_write(cx, &last[sent..]) {
+                Poll::Ready(Ok(count)) => sent += count,
+                Poll::Ready(Err(_)) => return Poll::Ready(false),
+                Poll::Pending => return Poll::Pending,
+            }
+        }
+        stream.poll_close(cx).map(|result| result.is_ok())
+    });
+    if within(PARTING, sending).await != Some(true) {
+        return;
+    }
+    let mut ignored = [0; 1024];
+    let ending = poll_fn(|cx| {
+        match stream.poll_read(cx, &mut ignored) {
+            Poll::Ready(Ok(count)) if count > 0 => {
+                // One read per turn: a peer that never stops takes no more than its share.
+                cx.waker().wake_by_ref();
+                Poll::Pending
+            }
+            Poll::Ready(_) => Poll::Ready(()),
+            Poll::Pending => Poll::Pending,
+        }
+    });
+    within(PARTING, ending).await;
+}
+
+fn text_of(panic: &(dyn Any + Send)) -> &str {
+    match (panic.downcast_ref::<&str>(), panic.downcast_ref::<String>()) {
+        (Some(text), _) => text,
+        (_, Some(text)) => text,
+        _ => "no text",
+    }
+}
