@@ -1,8 +1,17 @@
 //! The one place that talks HTTP: isahc behind a trait.
 
+use futures_lite::AsyncReadExt;
+use isahc::{HttpClient, config::Configurable, config::RedirectPolicy, error::ErrorKind};
 use proxy_proto::BoxFuture;
-use std::fmt;
+use std::{fmt, net::IpAddr, time::Duration};
+use url::{Host, Url};
 use zeroize::Zeroizing;
+
+/// An answer with a longer body is refused.
+pub const MAX_BODY: usize = 256 * 1024;
+
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(20);
+const TIMEOUT: Duration = Duration::from_secs(60);
 
 /// A request to the provider. No `Debug`: the form holds secrets.
 pub struct Request {
@@ -16,7 +25,7 @@ pub struct Request {
 pub struct Answer {
     /// HTTP status.
     pub status: u16,
-    /// At most 256 KiB.
+    /// At most [`MAX_BODY`] octets.
     pub body: Zeroizing<Vec<u8>>,
 }
 
@@ -38,22 +47,211 @@ pub trait Transport: Send + Sync {
     fn send(&self, request: Request) -> BoxFuture<Result<Answer, TransportError>>;
 }
 
-/// isahc with one shared client: honours `https_proxy`, `http_proxy`, `no_proxy` and `SSL_CERT_FILE`.
+/// isahc with one shared client: honours `https_proxy`, `http_proxy`, `no_proxy`, and `SSL_CERT_FILE`, which takes the place of the
+/// system's roots. TLS 1.2 at least.
+///
+/// isahc writes bodies to the tracing target `isahc::wire` at TRACE: a subscriber must leave that target off.
 pub struct Http {
-    client: isahc::HttpClient,
+    client: HttpClient,
 }
 
 impl Http {
     /// Starts the client's thread.
     pub fn new() -> Result<Self, TransportError> {
-        let client = isahc::HttpClient::new().map_err(|e| TransportError(e.to_string()))?;
+        let client = HttpClient::builder()
+            .redirect_policy(RedirectPolicy::None)
+            .automatic_decompression(false)
+            .connect_timeout(CONNECT_TIMEOUT)
+            .timeout(TIMEOUT)
+            .default_header(
+                "user-agent",
+                concat!("emailproxy/", env!("CARGO_PKG_VERSION")),
+            )
+            .default_header("accept", "application/json")
+            .build()
+            .map_err(|e| TransportError(format!("HTTP cannot be set up: {e}")))?;
         Ok(Http { client })
     }
 }
 
 impl Transport for Http {
     fn send(&self, request: Request) -> BoxFuture<Result<Answer, TransportError>> {
-        let _ = (&self.client, request);
-        Box::pin(async { Err(TransportError(String::new())) })
+        let client = self.client.clone();
+        Box::pin(async move {
+            let host = secure_host(&request.url)?;
+            let failed = |e: isahc::Error| TransportError(why(&host, &e));
+            let builder = isahc::Request::builder().uri(&request.url);
+            let request = match request.form {
+                // isahc keeps the body until it is sent: the copy it gets cannot be wiped from here
+                Some(form) => builder
+                    .method("POST")
+                    .header("content-type", "application/x-www-form-urlencoded")
+                    .body(isahc::AsyncBody::from(form.as_bytes().to_vec())),
+                None => builder.method("GET").body(isahc::AsyncBody::empty()),
+            }
+            .map_err(|_| TransportError(format!("{host} is addressed by an unusable URL")))?;
+            let response = client.send_async(request).await.map_err(failed)?;
+            let status = response.status().as_u16();
+            let mut body = Zeroizing::new(Vec::with_capacity(8 * 1024));
+            response
+                .into_body()
+                .take(MAX_BODY as u64 + 1)
+                .read_to_end(&mut body)
+                .await
+                .map_err(|e| TransportError(format!("{host} did not finish its answer: {e}")))?;
+            if body.len() > MAX_BODY {
+                return Err(TransportError(format!(
+                    "{host} answered with more than 256 KiB"
+                )));
+            }
+            Ok(Answer { status, body })
+        })
+    }
+}
+
+/// The URL's host, if secrets may be sent there: by https, or to this computer.
+fn secure_host(url: &str) -> Result<String, TransportError> {
+    let parsed = Url::parse(url)
+        .map_err(|e| TransportError(format!("the provider's URL cannot be used: {e}")))?;
+    let Some(host) = parsed.host() else {
+        return Err(TransportError(
+            "the provider's URL names no host".to_owned(),
+        ));
+    };
+    let loopback = match host {
+        Host::Domain(name) => name == "localhost" || name.ends_with(".localhost"),
+        Host::Ipv4(address) => address.is_loopback(),
+        Host::Ipv6(address) => IpAddr::V6(address).to_canonical().is_loopback(),
+    };
+    match parsed.scheme() {
+        "https" => Ok(host.to_string()),
+        "http" if loopback => Ok(host.to_string()),
+        scheme => Err(TransportError(format!(
+            "secrets are sent by https only, and the URL of {host} begins with {scheme}:"
+        ))),
+    }
+}
+
+fn why(host: &str, error: &isahc::Error) -> String {
+    match error.kind() {
+        ErrorKind::NameResolution => format!("{host} is not known to the name service"),
+        ErrorKind::ConnectionFailed => format!("{host} cannot be reached"),
+        ErrorKind::Timeout => format!("{host} did not answer in time"),
+        ErrorKind::BadServerCertificate => format!(
+            "the certificate of {host} is not trusted; if it is a private authority's, name its file in SSL_CERT_FILE"
+        ),
+        _ => format!("{host} could not be asked: {error}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use futures_lite::future::block_on;
+    use std::{
+        io::{Read, Write},
+        net::TcpListener,
+        thread,
+    };
+
+    /// Serves one connection with `answer`; gives its URL, and what was asked.
+    fn serve(answer: Vec<u8>) -> (String, thread::JoinHandle<String>) {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+        let url = format!("http://{}/token", listener.local_addr().expect("bound"));
+        let server = thread::spawn(move || {
+            let (mut stream, _) = listener.accept().expect("a client");
+            let mut asked = Vec::new();
+            let mut buffer = [0; 4096];
+            while !(asked.ends_with(b"\r\n\r\n") || asked.ends_with(b"end=1")) {
+                match stream.read(&mut buffer).expect("readable") {
+                    0 => break,
+                    n => asked.extend_from_slice(&buffer[..n]),
+                }
+            }
+            // the client may have left in the middle of a long answer
+            let _ = stream.write_all(&answer);
+            String::from_utf8_lossy(&asked).into_owned()
+        });
+        (url, server)
+    }
+
+    fn ask(url: String, form: Option<&str>) -> Result<Answer, TransportError> {
+        let form = form.map(|form| Zeroizing::new(form.to_owned()));
+        block_on(Http::new()?.send(Request { url, form }))
+    }
+
+    #[test]
+    fn forms_are_posted_and_answers_read() {
+        let (url, server) = serve(
+            b"HTTP/1.1 400 Bad Request\r\nContent-Length: 2\r\nConnection: close\r\n\r\n{}"
+                .to_vec(),
+        );
+        let answer = ask(url, Some("a=b&end=1")).expect("an answer");
+        assert_eq!(answer.status, 400);
+        assert_eq!(answer.body.as_slice(), b"{}");
+        let asked = server.join().expect("served").to_lowercase();
+        assert!(asked.starts_with("post /token http/1.1\r\n"), "{asked}");
+        assert!(
+            asked.contains("content-type: application/x-www-form-urlencoded\r\n"),
+            "{asked}"
+        );
+        assert!(asked.contains("user-agent: emailproxy/"), "{asked}");
+        assert!(asked.ends_with("\r\n\r\na=b&end=1"), "{asked}");
+    }
+
+    #[test]
+    fn redirects_are_answers() {
+        let (url, server) = serve(
+            b"HTTP/1.1 302 Found\r\nLocation: http://127.0.0.1:9/elsewhere\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+                .to_vec(),
+        );
+        assert_eq!(ask(url, None).expect("an answer").status, 302);
+        assert!(server.join().expect("served").starts_with("GET /token"));
+    }
+
+    #[test]
+    fn huge_answers_are_refused() {
+        let mut answer = b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n".to_vec();
+        answer.resize(answer.len() + MAX_BODY + 1, b' ');
+        let (url, server) = serve(answer);
+        let error = ask(url, None).err().expect("refused");
+        assert!(error.0.contains("256 KiB"), "{error}");
+        server.join().expect("served");
+    }
+
+    #[test]
+    fn nobody_there_is_said() {
+        let port = TcpListener::bind("127.0.0.1:0")
+            .and_then(|l| l.local_addr())
+            .expect("a port");
+        let error = ask(format!("http://{port}/token"), None)
+            .err()
+            .expect("nobody there");
+        assert!(error.0.contains("127.0.0.1 cannot be reached"), "{error}");
+    }
+
+    #[test]
+    fn secrets_go_by_https_or_stay_on_this_computer() {
+        for url in [
+            "https://provider.example/token",
+            "http://localhost:8080/token",
+            "http://127.1.2.3/",
+            "http://[::1]:80/",
+            "http://[::ffff:127.0.0.1]/",
+        ] {
+            assert!(secure_host(url).is_ok(), "{url}");
+        }
+        for url in [
+            "http://provider.example/token",
+            "http://localhost.example/",
+            "http://10.0.0.1/",
+            "ftp://localhost/",
+            "file:///etc/passwd",
+            "nonsense",
+            "",
+        ] {
+            let error = secure_host(url).err();
+            assert!(error.is_some(), "{url}");
+        }
     }
 }
