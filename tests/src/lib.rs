@@ -1,1 +1,16 @@
-//! Placeholder.
+//! What the tests of this crate share: the driver that plays both peers of a [`proxy_proto::Session`] in memory,
+//! and the transcripts that are replayed on it.
+//!
+//! - [`driver`]: one session, two byte streams, virtual time. It keeps the rules of a driver (budgets, the order of
+//!   flushing and events) and reports a session that breaks its own.
+//! - [`transcript`]: the files under `transcripts/`, their format, and how they are replayed and compared.
+//! - [`simulation`]: plausible and hostile dialogues made from a stream of choices, for the property tests.
+//!
+//! Transcripts and properties need nothing but the state machines: `cargo test -p emailproxy-tests
+//! --no-default-features`. The feature `end-to-end` (on by default) brings in the rest of the workspace.
+
+#![forbid(unsafe_code)]
+
+pub mod driver;
+pub mod simulation;
+pub mod transcript;

@@ -1,0 +1,1 @@
+//! Dialogues from a stream of choices.
