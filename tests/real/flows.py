@@ -1,0 +1,140 @@
+"""Every way to a token, from a client's login to an opened mailbox, with the browser played by a script."""
+import imaplib, re, threading, time
+
+import browser
+from checks import Fail, need
+from proxy import Proxy, accounts, servers
+
+# Accounts whose flow the proxy does not have yet: it must name them and leave them out.
+NOT_YET = ["erin", "frank", "grace", "ivan"]
+ACCOUNTS = ["alice", "bob", "mallory", "carol", "dave", "weird"]
+LIFETIME = 4  # seconds: of the tokens that are to be refreshed
+
+
+def run(report, stage, binary):
+    ports, parts = servers(stage, ["imap"])
+    with Proxy(stage, binary, "flows", parts, accounts(stage, ACCOUNTS + NOT_YET)) as proxy:
+        flows = Flows(stage, proxy, ports["imap"])
+        if not report.check("flow start", lambda: proxy.start("--local-server-auth").said()[:0]):
+            return
+        report.check("flow what is not built is named", flows.not_yet)
+        report.check("flow password", flows.password)
+        report.check("flow password cached", flows.cached)
+        report.check("flow password of odd characters, no expires_in", lambda: flows.with_answers(flows.odd_password, omit_expires_in=1))
+        report.check("flow client credentials, expires_in as text", lambda: flows.with_answers(lambda: flows.login("bob"), string_expires_in=1))
+        report.check("flow code with PKCE", lambda: flows.consent("dave"))
+        stage.control(access_ttl=LIFETIME)
+        report.check("flow code with a secret", lambda: flows.consent("carol"))
+        report.check("flow refresh, rotation off", flows.refresh, False)
+        report.check("flow refresh, rotation on", flows.refresh, True)
+        report.check("flow refresh fails, then works", flows.refresh_fails)
+        report.check("flow refused token", flows.refused)
+        report.check("flow graceful end", lambda: need(proxy.end() == 0, "exit code not 0"))
+
+
+class Flows:
+    def __init__(self, stage, proxy, port):
+        self.stage, self.proxy, self.port = stage, proxy, port
+
+    def login(self, name, password=None, seconds=60):
+        user = name + "@real.test"
+        start = time.monotonic()
+        session = imaplib.IMAP4("127.0.0.1", self.port, timeout=seconds)
+        try:
+            session.login(user, password or self.stage.accounts[user])
+            took = time.monotonic() - start
+            count = session.select("INBOX")[1][0].decode()
+        except BaseException:
+            session.shutdown()
+            raise
+        session.logout()
+        return "%s messages, login %.3f s" % (count, took)
+
+    def refusal(self, name, password=None, seconds=30):
+        try:
+            self.login(name, password, seconds)
+        except imaplib.IMAP4.error as error:
+            return str(error)
+        raise Fail("the login succeeded")
+
+    def not_yet(self):
+        said = self.proxy.said()
+        missing = [name for name in NOT_YET if name + "@real.test" not in said]
+        need(not missing, "not named: %s" % missing)
+
+    def password(self):
+        mark = len(self.stage.provider_log())
+        note = self.login("alice")
+        need(self.stage.token_requests(mark) == ["password"], "requests: %s" % self.stage.token_requests(mark))
+        return note
+
+    def cached(self):
+        mark = len(self.stage.provider_log())
+        notes = [self.login("alice") for _ in range(5)]
+        need(self.stage.token_requests(mark) == [], "requests: %s" % self.stage.token_requests(mark))
+        return min(notes, key=lambda note: note.rsplit(" ", 2)[1])
+
+    def odd_password(self):
+        user = "weird@real.test"
+        session = imaplib.IMAP4("127.0.0.1", self.port, timeout=60)
+        session.authenticate("PLAIN", lambda _: ("\0%s\0%s" % (user, self.stage.accounts[user])).encode())
+        session.logout()
+
+    def consent(self, name):
+        """Logs in, finds the URL in the log, approves there."""
+        user = name + "@real.test"
+        since, result = len(self.proxy.said()), {}
+
+        def client():
+            try:
+                result["note"] = self.login(name)
+            except Exception as error:
+                result["error"] = error
+
+        thread = threading.Thread(target=client)
+        thread.start()
+        pattern = r"(?m)^.*?%s.*?(https://localhost:%d/auth\?\S*)|^.*?(https://localhost:%d/auth\?\S*).*?%s" % (
+            re.escape(user), self.stage.port["https"], self.stage.port["https"], re.escape(user))
+        found = self.proxy.wait_said(pattern, since)
+        status, text = browser.approve((found[1] or found[2]).rstrip(".,\"')"), user, self.stage.accounts[user], self.stage.ca)
+        thread.join(60)
+        need("note" in result, "client: %s; browser: %s %s" % (result.get("error", "still waiting"), status, text))
+        need(status == 200, "the browser ended with %s %s" % (status, text))
+        return "%s; browser: %s" % (result["note"], text[:60])
+
+    def refresh(self, rotate):
+        """carol's tokens live for four seconds here and are renewed after two."""
+        self.stage.control(rotate=int(rotate))
+        mark = len(self.stage.provider_log())
+        for _ in range(3):
+            time.sleep(LIFETIME / 2 + 0.2)
+            self.login("carol")
+        requests = self.stage.token_requests(mark)
+        need(requests == ["refresh_token"] * 3, "requests: %s" % requests)
+
+    def refresh_fails(self):
+        time.sleep(LIFETIME + 0.2)
+        self.stage.control(token_fail_count=100, token_fail_status=500, token_fail_body="oops")
+        why = self.refusal("carol")
+        self.stage.control(token_fail_count=0, access_ttl=3600, rotate=0)
+        need("UNAVAILABLE" in why, "a temporary trouble reads as a wrong password: %s" % why)
+        end = time.monotonic() + 60  # the proxy may wait a while before it asks again
+        while True:
+            try:
+                return "%s; then %s" % (why, self.login("carol"))
+            except imaplib.IMAP4.error as error:
+                need(time.monotonic() < end, "a minute later: %s" % error)
+                time.sleep(0.5)
+
+    def with_answers(self, login, **how):
+        """A login while the provider answers in one of its odd ways."""
+        self.stage.control(**how)
+        try:
+            return login()
+        finally:
+            self.stage.control(**{name: "false" for name in how})
+
+    def refused(self):
+        start = time.monotonic()
+        why = self.refusal("mallory", "anything")
+        return "%s in %.1f s" % (why, time.monotonic() - start)
