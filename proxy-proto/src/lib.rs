@@ -2,13 +2,22 @@
 
 #![forbid(unsafe_code)]
 
+mod buffer;
 mod config;
+mod core;
 mod error;
 mod event;
+mod frame;
+mod imap;
 mod limits;
 mod login;
+mod machine;
+mod pop;
+mod redact;
+mod sasl;
 mod secret;
 mod session;
+mod smtp;
 
 pub use config::{LocalTls, Protocol, SessionConfig, UpstreamTls};
 pub use error::Misuse;

@@ -1,6 +1,12 @@
 //! The one type that a driver drives.
 
-use crate::{Bearer, Event, Misuse, Refusal, RequestId, SessionConfig};
+use crate::{
+    Bearer, Event, Misuse, Reason, Refusal, RequestId, SessionConfig,
+    core::{Core, Expired, Phase, ServerLink},
+    frame::{Broken, Framed},
+    machine::{Farewell, Machine, Settled, machine},
+    redact, sasl,
+};
 use std::{fmt, sync::Arc, time::Duration};
 
 /// Time since an epoch of the driver's own; only differences matter.
@@ -47,97 +53,495 @@ pub struct Upstream {
 
 /// One client, one server, one protocol.
 pub struct Session {
-    config: Arc<SessionConfig>,
+    core: Core,
+    machine: Box<dyn Machine + Send>,
 }
 
 impl Session {
-    /// A session whose client has connected (and, with [`LocalTls::Implicit`](crate::LocalTls), whose TLS is established).
-    /// The driver opens the server's connection and reports with [`connected`](Self::connected) or [`connect_failed`](Self::connect_failed).
+    /// A session whose client has connected (and, with [`LocalTls::Implicit`](crate::LocalTls), whose TLS is
+    /// established). The driver opens the server's connection and reports with [`connected`](Self::connected) or
+    /// [`connect_failed`](Self::connect_failed).
     pub fn new(config: Arc<SessionConfig>, now: Time) -> Self {
-        let _ = now;
-        Session { config }
+        let machine = machine(config.protocol);
+        Session {
+            core: Core::new(config, now),
+            machine,
+        }
     }
 
     // ---- inputs
 
     /// The connection to the server is open; also after [`Event::Reconnect`].
     pub fn connected(&mut self, upstream: Upstream, now: Time) {
-        let _ = (upstream, now, &self.config);
+        self.core.tick(now);
+        if self.core.phase != Phase::Dialogue || self.core.server_link != ServerLink::Connecting {
+            return;
+        }
+        self.core.connected(upstream);
+        self.machine.connected(&mut self.core);
+        self.turn();
     }
 
-    /// The server cannot be reached; `why` is told to the client and must be fit for that.
+    /// The server cannot be reached; `why` is told to the client and must be fit for that: control characters are
+    /// removed and it is cut at 400 bytes.
     pub fn connect_failed(&mut self, why: &str, now: Time) {
-        let _ = (why, now);
+        self.core.tick(now);
+        if self.core.phase != Phase::Dialogue || self.core.server_link != ServerLink::Connecting {
+            return;
+        }
+        self.server_failed(why, Reason::Unreachable(redact::one_line(why)));
+        self.turn();
     }
 
-    /// The handshake begun at [`Event::UpgradeTls`] is complete.
+    /// The handshake begun at [`Event::UpgradeTls`] is complete: certificate and host name were verified.
     pub fn tls_established(&mut self, side: Side, now: Time) -> Result<(), Misuse> {
-        let _ = (side, now);
+        self.core.tick(now);
+        if self.core.phase != Phase::Dialogue {
+            return Err(Misuse::NoUpgradePending);
+        }
+        self.core.tls_established(side)?;
+        self.machine.tls_established(&mut self.core, side);
+        self.turn();
         Ok(())
     }
 
     /// The handshake begun at [`Event::UpgradeTls`] failed.
     pub fn tls_failed(&mut self, side: Side, why: &str, now: Time) {
-        let _ = (side, why, now);
+        self.core.tick(now);
+        let why = redact::one_line(why);
+        match side {
+            Side::Client => self.core.abort(Reason::ClientTls(why)),
+            Side::Server if self.core.phase == Phase::Dialogue => {
+                let text = format!("TLS with the server failed: {why}");
+                self.upstream_unusable(&text, Reason::Unreachable(text.clone()));
+            }
+            Side::Server => {}
+        }
+        self.turn();
     }
 
-    /// How many bytes may be read from this side now; 0: do not read it.
+    /// How many bytes may be read from this side now; 0: do not read it. In relay it depends on the other side's
+    /// backlog, never on this side's pending writes.
     pub fn read_budget(&self, from: Side) -> usize {
-        let _ = from;
-        0
+        self.core.read_budget(from)
     }
 
     /// Takes all of `bytes`, at most `read_budget(from)` many.
     pub fn handle_input(&mut self, from: Side, bytes: &[u8], now: Time) {
-        let _ = (from, bytes, now);
+        self.core.tick(now);
+        match self.core.phase {
+            Phase::Dialogue | Phase::Settling => {
+                if self.core.tls_pending(from) {
+                    self.residue(from);
+                } else if self.core.link(from).receive.is_empty() {
+                    let used = self.process(from, bytes);
+                    self.keep(from, &bytes[used..]);
+                } else {
+                    self.keep(from, bytes);
+                }
+            }
+            Phase::Relay => self.core.pass(from.other(), bytes),
+            Phase::Closing | Phase::Closed => {}
+        }
+        self.turn();
     }
 
     /// This side will send nothing more.
     pub fn handle_eof(&mut self, from: Side, now: Time) {
-        let _ = (from, now);
+        self.core.tick(now);
+        match self.core.phase {
+            Phase::Dialogue => match from {
+                Side::Client => self.core.abort(Reason::ClientLeft),
+                Side::Server => self.server_eof(),
+            },
+            Phase::Settling | Phase::Relay => self.core.link_mut(from).eof = true,
+            Phase::Closing | Phase::Closed => {}
+        }
+        self.turn();
     }
 
     /// The time of [`poll_timeout`](Self::poll_timeout) has come.
     pub fn handle_timeout(&mut self, now: Time) {
-        let _ = now;
+        self.core.tick(now);
+        while let Some(expired) = self.core.expired() {
+            match expired {
+                Expired::Keepalive => self.machine.keepalive(&mut self.core),
+                Expired::Consent => {
+                    let text =
+                        "Nobody approved the login in time; log in again to be asked once more";
+                    self.refuse(&Refusal::Temporary(text.into()));
+                }
+                Expired::ServerAnswer => {
+                    let text = "The mail server did not answer in time";
+                    self.server_failed(text, Reason::TimedOut(Side::Server, "no answer".into()));
+                }
+                Expired::BeforeLogin => {
+                    let why = "no login";
+                    self.farewell(
+                        Farewell::Idle,
+                        "Too long without a login",
+                        Reason::TimedOut(Side::Client, why.into()),
+                    );
+                }
+                Expired::Drain if self.core.phase == Phase::Relay => {
+                    self.core.abort(Reason::Shutdown)
+                }
+                Expired::Drain => self.core.client.send.clear(),
+            }
+        }
+        self.turn();
     }
 
-    /// Answers [`Event::NeedCredentials`].
+    /// Answers [`Event::NeedCredentials`]. An answer that is no longer asked for is refused and dropped.
     pub fn provide_credentials(
         &mut self,
         id: RequestId,
         answer: Result<Bearer, Refusal>,
         now: Time,
     ) -> Result<(), Misuse> {
-        let _ = (id, answer, now);
+        self.core.tick(now);
+        self.core.take_request(id)?;
+        match answer {
+            Ok(bearer) if sasl::sendable(&bearer) => {
+                if let Some(attempt) = &mut self.core.attempt {
+                    attempt.bearer = Some(bearer);
+                }
+                if self.core.server_link == ServerLink::Gone {
+                    self.core.reconnect();
+                } else {
+                    self.machine.bearer(&mut self.core);
+                }
+            }
+            Ok(_) => self.refuse(&Refusal::Denied(
+                "The access token holds characters that cannot be sent".into(),
+            )),
+            Err(refusal) => self.refuse(&refusal),
+        }
+        self.turn();
         Ok(())
     }
 
-    /// Ends the session: the protocol's farewell before login, a drain in relay.
+    /// Ends the session: the protocol's farewell before login, a drain in relay. In relay nothing is injected.
     pub fn shutdown(&mut self, now: Time) {
-        let _ = now;
+        self.core.tick(now);
+        match self.core.phase {
+            Phase::Dialogue => self.farewell(
+                Farewell::Shutdown,
+                "The proxy is shutting down",
+                Reason::Shutdown,
+            ),
+            Phase::Settling | Phase::Relay => self.core.drain(),
+            Phase::Closing | Phase::Closed => {}
+        }
+        self.turn();
     }
 
     // ---- outputs
 
     /// The bytes to be written to this side; report progress with [`advance`](Self::advance).
     pub fn transmit(&self, to: Side) -> &[u8] {
-        let _ = to;
-        &[]
+        self.core.link(to).send.pending()
     }
 
-    /// `written` bytes of [`transmit`](Self::transmit) have gone out.
+    /// `written` bytes of [`transmit`](Self::transmit) have gone out; more than were pending counts as all of them.
     pub fn advance(&mut self, to: Side, written: usize) {
-        let _ = (to, written);
+        self.core.link_mut(to).send.advance(written);
+        self.turn();
     }
 
     /// The next event; poll after every input and after `advance`, until `None`.
     pub fn poll_event(&mut self) -> Option<Event> {
-        None
+        self.core.poll_event()
     }
 
     /// When [`handle_timeout`](Self::handle_timeout) wants to be called.
     pub fn poll_timeout(&self) -> Option<Time> {
-        None
+        self.core.poll_timeout()
     }
+
+    // ---- within
+
+    /// Goes on with what is held, until nothing moves, and draws the consequences.
+    fn turn(&mut self) {
+        loop {
+            let mut moved = false;
+            for side in [Side::Server, Side::Client] {
+                let held = self.core.link_mut(side).receive.lend();
+                let used = if held.is_empty() {
+                    0
+                } else {
+                    self.process(side, &held)
+                };
+                // What `process` has closed must not get back what was held for it.
+                let gone = side == Side::Server && self.core.server_link != ServerLink::Up;
+                if gone || matches!(self.core.phase, Phase::Closing | Phase::Closed) {
+                    moved |= used > 0;
+                    continue;
+                }
+                self.core.link_mut(side).receive.restore(held, used);
+                moved |= used > 0;
+            }
+            if self.core.phase == Phase::Settling {
+                moved |= self.settle();
+            }
+            if !moved {
+                break;
+            }
+        }
+        self.core.settle();
+    }
+
+    /// Keeps what could not be processed. Bytes of a server whose answer ended the session or its connection are
+    /// dropped.
+    fn keep(&mut self, side: Side, bytes: &[u8]) {
+        if bytes.is_empty() || matches!(self.core.phase, Phase::Closing | Phase::Closed) {
+            return;
+        }
+        if side == Side::Server && self.core.server_link != ServerLink::Up {
+            return;
+        }
+        let limit = self.core.config.limits.held;
+        if side == Side::Server
+            && self.core.phase == Phase::Settling
+            && self.core.link(side).receive.len() + bytes.len()
+                > limit.max(self.core.config.limits.server_line)
+        {
+            self.core.abort(Reason::Limit(
+                side,
+                "too much data behind its answer to the login".into(),
+            ));
+            return;
+        }
+        self.core.link_mut(side).receive.push(bytes);
+    }
+
+    /// Takes as many frames as the machine accepts; returns the bytes used.
+    fn process(&mut self, side: Side, input: &[u8]) -> usize {
+        let mut used = 0;
+        while used < input.len() && self.ready(side) {
+            let rest = &input[used..];
+            match self.machine.look(&self.core.config.limits, side, rest) {
+                Framed::Incomplete => break,
+                Framed::Complete(len) => {
+                    used += len;
+                    self.machine.frame(&mut self.core, side, &rest[..len]);
+                }
+                Framed::Literal {
+                    end,
+                    len,
+                    synchronising,
+                } => {
+                    let so_far = &rest[..end];
+                    if !self
+                        .machine
+                        .literal(&mut self.core, side, so_far, len, synchronising)
+                    {
+                        used += end;
+                    }
+                }
+                Framed::Broken(broken) => {
+                    self.broken(side, broken);
+                    return input.len();
+                }
+            }
+            if self.core.tls_pending(side) && used < input.len() {
+                self.residue(side);
+                return input.len();
+            }
+        }
+        used
+    }
+
+    fn ready(&self, side: Side) -> bool {
+        let core = &self.core;
+        let open = side == Side::Client || core.server_link == ServerLink::Up;
+        // A client that does not read its answers is not asked for more commands.
+        let read = core.client.send.len() < core.config.limits.send_buffer;
+        core.phase == Phase::Dialogue
+            && open
+            && read
+            && !core.tls_pending(side)
+            && self.machine.accepts(core, side)
+    }
+
+    /// After the login: frames what is held once more, then lets everything go.
+    fn settle(&mut self) -> bool {
+        let held = self.core.client.receive.lend();
+        let settled = if self.core.client.eof && held.is_empty() {
+            Settled::Release
+        } else {
+            self.machine.settle(&mut self.core, &held)
+        };
+        match settled {
+            Settled::Used(used) => {
+                self.core.client.receive.restore(held, used);
+                true
+            }
+            Settled::More if self.core.client.eof => {
+                // The rest of the command will never come: it is dropped, for it may be a password's beginning.
+                self.core.begin_relay();
+                true
+            }
+            Settled::More => {
+                let limits = &self.core.config.limits;
+                if held.len() > limits.imap_line.max(limits.line) + limits.imap_literal {
+                    self.core.abort(Reason::Limit(
+                        Side::Client,
+                        "a command behind the login is too long".into(),
+                    ));
+                } else {
+                    self.core.client.receive.restore(held, 0);
+                }
+                false
+            }
+            Settled::AwaitServer => {
+                self.core.client.receive.restore(held, 0);
+                let answers = self.core.server.receive.lend();
+                let mut used = 0;
+                while used < answers.len() && self.core.phase == Phase::Settling {
+                    match self.machine.look(
+                        &self.core.config.limits,
+                        Side::Server,
+                        &answers[used..],
+                    ) {
+                        Framed::Complete(len) => {
+                            self.machine.frame(
+                                &mut self.core,
+                                Side::Server,
+                                &answers[used..used + len],
+                            );
+                            used += len;
+                        }
+                        Framed::Broken(_) => {
+                            let why = "an answer behind the login is no line".into();
+                            self.core.abort(Reason::Protocol(Side::Server, why));
+                            return false;
+                        }
+                        Framed::Incomplete | Framed::Literal { .. } => break,
+                    }
+                    if !self.machine.client_waits() {
+                        break;
+                    }
+                }
+                self.core.server.receive.restore(answers, used);
+                used > 0 && !self.machine.client_waits()
+            }
+            Settled::Release => {
+                self.core.client.receive.restore(held, 0);
+                self.core.begin_relay();
+                true
+            }
+        }
+    }
+
+    /// Bytes behind a STARTTLS command or its answer: an attacker's, or a client that is not safe to serve.
+    fn residue(&mut self, side: Side) {
+        let reason = Reason::Protocol(side, "it sent data behind STARTTLS, before TLS".into());
+        match side {
+            Side::Client => self.core.close(reason),
+            Side::Server => {
+                let text = "The mail server sent data between its answer to STARTTLS and TLS; somebody may be \
+                            interfering with the connection";
+                self.upstream_unusable(text, reason);
+            }
+        }
+    }
+
+    fn broken(&mut self, side: Side, broken: Broken) {
+        let (text, reason) = match broken {
+            Broken::TooLong => (
+                "Line too long",
+                Reason::Limit(side, "a line is too long".into()),
+            ),
+            Broken::BareNewline => (
+                "Lines must end in CRLF",
+                Reason::Protocol(side, "a line does not end in CRLF".into()),
+            ),
+        };
+        match side {
+            Side::Client => self.farewell(Farewell::BadInput, text, reason),
+            Side::Server => {
+                self.upstream_unusable("The mail server's answer cannot be understood", reason)
+            }
+        }
+    }
+
+    fn server_eof(&mut self) {
+        if self.core.server_link != ServerLink::Up {
+            return;
+        }
+        let idle_after_refusal = self.core.refused_before && !self.machine.client_waits();
+        self.core.server_gone();
+        if self.core.waiting_for_credentials() {
+            // A new connection is opened once there is a bearer to be sent over it.
+        } else if self.core.attempt.is_some() {
+            let text = "The mail server closed the connection during the login";
+            self.refuse(&Refusal::Temporary(text.into()));
+        } else if !idle_after_refusal {
+            self.farewell(
+                Farewell::Unavailable,
+                "The mail server closed the connection",
+                Reason::ServerLeft,
+            );
+        }
+    }
+
+    /// The server cannot be reached or does not answer: a login is refused for now and may be tried again, anything
+    /// else ends the session.
+    fn server_failed(&mut self, why: &str, reason: Reason) {
+        let why = redact::one_line(why);
+        if self.core.attempt.is_some() {
+            self.core.server_gone();
+            self.refuse(&Refusal::Temporary(why));
+        } else {
+            self.farewell(Farewell::Unavailable, &why, reason);
+        }
+    }
+
+    /// The server cannot be used at all: no second attempt in this session.
+    fn upstream_unusable(&mut self, text: &str, reason: Reason) {
+        unusable(&mut *self.machine, &mut self.core, text, reason);
+    }
+
+    fn refuse(&mut self, refusal: &Refusal) {
+        refuse(&mut *self.machine, &mut self.core, refusal);
+    }
+
+    fn farewell(&mut self, farewell: Farewell, text: &str, reason: Reason) {
+        self.machine.farewell(&mut self.core, farewell, text);
+        self.core.close(reason);
+    }
+}
+
+/// Ends the login with this refusal; one too many ends the session.
+pub(crate) fn refuse(machine: &mut dyn Machine, core: &mut Core, refusal: &Refusal) {
+    let refusal = match refusal {
+        Refusal::Denied(text) => Refusal::Denied(redact::one_line(text)),
+        Refusal::Temporary(text) => Refusal::Temporary(redact::one_line(text)),
+    };
+    core.end_attempt();
+    machine.login_failed(core, &refusal);
+    count_error(machine, core);
+}
+
+/// Counts an error; one too many ends the session.
+pub(crate) fn count_error(machine: &mut dyn Machine, core: &mut Core) {
+    if core.phase == Phase::Dialogue && core.count_error() {
+        machine.farewell(core, Farewell::TooManyErrors, "Too many errors");
+        core.close(Reason::Limit(
+            Side::Client,
+            "too many failed logins or unusable commands".into(),
+        ));
+    }
+}
+
+/// The server cannot be used: answers the login if there is one, else says goodbye; then closes.
+pub(crate) fn unusable(machine: &mut dyn Machine, core: &mut Core, text: &str, reason: Reason) {
+    if core.attempt.is_some() {
+        core.end_attempt();
+        machine.login_failed(core, &Refusal::Temporary(redact::one_line(text)));
+    } else {
+        machine.farewell(core, Farewell::Unavailable, text);
+    }
+    core.close(reason);
 }

@@ -1,0 +1,325 @@
+//! What the client says before login, and what it is told.
+
+use super::{
+    Expecting, Imap, Server,
+    grammar::{self, Command},
+};
+use crate::{
+    LocalTls, Reason, Side,
+    core::{Core, ServerLink, Tls},
+    frame::{Framed, Framer},
+    machine::{Farewell, Machine, Settled},
+    redact::SECRET,
+    sasl::{ClientSasl, Step},
+    session::{count_error, refuse},
+};
+
+impl Imap {
+    pub(super) fn client_frame(&mut self, core: &mut Core, frame: &[u8]) {
+        match std::mem::take(&mut self.expecting) {
+            Expecting::Command => self.client_command(core, frame),
+            Expecting::Response(state) => {
+                let line = frame.strip_suffix(b"\r\n").unwrap_or(frame);
+                core.show(
+                    Side::Client,
+                    false,
+                    if line == b"*" {
+                        line
+                    } else {
+                        SECRET.as_bytes()
+                    },
+                );
+                self.respond(core, state, line, false);
+            }
+        }
+    }
+
+    fn client_command(&mut self, core: &mut Core, frame: &[u8]) {
+        let Some((tag, command)) = grammar::command(frame) else {
+            core.show(Side::Client, false, SECRET.as_bytes());
+            core.tell_client(b"* BAD A command begins with a tag and a name\r\n");
+            return count_error(self, core);
+        };
+        self.tag = tag.to_vec();
+        self.show_command(core, frame, &command);
+        match command {
+            Command::Login { .. } | Command::Authenticate { .. } if !self.login_allowed(core) => {}
+            Command::Login { user, password } => match crate::sasl::login(&user, &password) {
+                Ok(login) => core.begin_login(login),
+                Err(why) => self.refuse_unusable(core, why),
+            },
+            Command::Authenticate { mechanism, initial } => {
+                match ClientSasl::begin(mechanism, true) {
+                    Some(state) => match initial {
+                        Some(response) => self.respond(core, state, response, true),
+                        None => self.ask(core, state),
+                    },
+                    None => {
+                        self.answer(
+                            core,
+                            format_args!("NO [CANNOT] Use AUTHENTICATE PLAIN or LOGIN"),
+                        );
+                        count_error(self, core);
+                    }
+                }
+            }
+            Command::StartTls => self.start_tls(core),
+            Command::Capability | Command::Noop | Command::Id => self.forward(core, frame, false),
+            Command::Logout => self.forward(core, frame, true),
+            Command::Malformed(why) => self.bad(core, why),
+            Command::Other => self.bad(core, "log in first, or the command is unknown"),
+        }
+    }
+
+    /// Before TLS on a listener that demands it: refuses a login; the password may have been read by others already.
+    fn login_allowed(&mut self, core: &mut Core) -> bool {
+        if Self::client_may(core).login {
+            return true;
+        }
+        self.answer(
+            core,
+            format_args!("NO [PRIVACYREQUIRED] Start TLS before you log in"),
+        );
+        count_error(self, core);
+        false
+    }
+
+    fn respond(&mut self, core: &mut Core, state: ClientSasl, line: &[u8], initial: bool) {
+        match state.respond(line, initial) {
+            Step::Done(login) => core.begin_login(login),
+            Step::Ask(next) => self.ask(core, next),
+            Step::Cancelled => self.bad(core, "authentication cancelled"),
+            Step::BadBase64 => self.bad(core, "the response is not base64"),
+            Step::Unusable(why) => self.refuse_unusable(core, why),
+        }
+    }
+
+    fn ask(&mut self, core: &mut Core, state: ClientSasl) {
+        core.tell_client(format!("+ {}\r\n", state.challenge()).as_bytes());
+        self.expecting = Expecting::Response(state);
+    }
+
+    /// A login that can never succeed, refused without asking anybody.
+    fn refuse_unusable(&mut self, core: &mut Core, why: &str) {
+        refuse(
+            self,
+            core,
+            &crate::Refusal::Denied(format!("The login cannot be used: {why}")),
+        );
+    }
+
+    fn bad(&mut self, core: &mut Core, why: &str) {
+        self.answer(core, format_args!("BAD Not possible: {why}"));
+        count_error(self, core);
+    }
+
+    fn start_tls(&mut self, core: &mut Core) {
+        let offered = matches!(
+            core.config.local_tls,
+            LocalTls::StartTlsRequired | LocalTls::StartTlsOptional
+        );
+        if offered && core.client.tls == Tls::Plain {
+            self.answer(core, format_args!("OK Begin TLS negotiation now"));
+            core.upgrade(Side::Client);
+        } else {
+            self.bad(core, "STARTTLS is not available here");
+        }
+    }
+
+    fn forward(&mut self, core: &mut Core, frame: &[u8], logout: bool) {
+        if core.server_link == ServerLink::Gone {
+            if logout {
+                core.tell_client(b"* BYE Goodbye\r\n");
+                self.answer(core, format_args!("OK LOGOUT completed"));
+                return core.close(Reason::ClientLeft);
+            }
+            self.farewell(
+                core,
+                Farewell::Unavailable,
+                "The mail server closed the connection",
+            );
+            return core.close(Reason::ServerLeft);
+        }
+        let mut parts: std::collections::VecDeque<_> = grammar::parts(frame)
+            .into_iter()
+            .map(|p| p.into_owned())
+            .collect();
+        if let Some(first) = parts.pop_front() {
+            core.tell_server(&first);
+        }
+        self.server = Server::Forwarded {
+            tag: self.tag.clone(),
+            parts,
+            logout,
+        };
+    }
+
+    /// A literal has been announced. It is asked for only where its command is served; a password is never asked for
+    /// on a connection where it would be refused.
+    pub(super) fn client_literal(
+        &mut self,
+        core: &mut Core,
+        so_far: &[u8],
+        len: usize,
+        synchronising: bool,
+    ) -> bool {
+        let head = grammar::head(so_far);
+        let is = |name: &[u8]| {
+            head.as_ref()
+                .is_some_and(|h| h.verb.eq_ignore_ascii_case(name))
+        };
+        let (login, id) = (is(b"LOGIN"), is(b"ID"));
+        let fits = len <= core.config.limits.imap_literal
+            && so_far.len() <= literal_octets(core) + core.config.limits.imap_line;
+        let served = (login && Self::client_may(core).login) || id;
+        if fits && (served || !synchronising) {
+            if synchronising {
+                core.tell_client(b"+ Go on\r\n");
+            }
+            self.client_framer.accept();
+            return true;
+        }
+        self.client_framer.reset();
+        self.tag = head
+            .map(|h| h.tag.to_vec())
+            .unwrap_or_else(|| b"*".to_vec());
+        core.show(
+            Side::Client,
+            false,
+            if login {
+                SECRET.as_bytes()
+            } else {
+                b"(a command with a literal)"
+            },
+        );
+        if !synchronising {
+            // The octets are on their way already and would be taken for commands.
+            self.farewell(core, Farewell::BadInput, "Literal too long");
+            core.close(Reason::Limit(Side::Client, "a literal is too long".into()));
+        } else if login && !Self::client_may(core).login {
+            self.login_allowed(core);
+        } else if served {
+            self.bad(core, "the literal is too long");
+        } else {
+            self.bad(core, "log in first, or the command is unknown");
+        }
+        false
+    }
+
+    /// The command as the log may see it: arguments of authentication commands never.
+    fn show_command(&self, core: &mut Core, frame: &[u8], command: &Command<'_>) {
+        if !core.config.dialogue {
+            return;
+        }
+        let Some(head) = grammar::head(frame) else {
+            return;
+        };
+        let mut shown = [head.tag, b" ", head.verb].concat();
+        match command {
+            Command::Login { user, .. } => {
+                shown.push(b' ');
+                shown.extend_from_slice(user);
+                shown.extend_from_slice(format!(" {SECRET}").as_bytes());
+            }
+            Command::Authenticate { mechanism, initial } => {
+                shown.push(b' ');
+                shown.extend_from_slice(mechanism);
+                if initial.is_some() {
+                    shown.extend_from_slice(format!(" {SECRET}").as_bytes());
+                }
+            }
+            Command::Capability | Command::Noop | Command::Logout | Command::StartTls => {}
+            Command::Id => shown = frame.to_vec(),
+            // What is wrong with it may be a password's form.
+            Command::Malformed(_) | Command::Other => {
+                shown.extend_from_slice(format!(" {SECRET}").as_bytes())
+            }
+        }
+        core.show(Side::Client, false, &shown);
+    }
+
+    /// After the login: authentication commands among the held bytes are answered, everything else passes.
+    pub(super) fn settle_client(&mut self, core: &mut Core, held: &[u8]) -> Settled {
+        if held.is_empty() && !self.response_may_follow {
+            return Settled::Release;
+        }
+        let limits = &core.config.limits;
+        let mut framer = Framer::default();
+        let mut literal = 0;
+        loop {
+            return match framer.look(held, limits.imap_line, true) {
+                Framed::Complete(len) => self.settle_frame(core, &held[..len]),
+                Framed::Literal {
+                    end,
+                    len,
+                    synchronising,
+                } => {
+                    let authentication =
+                        grammar::head(held).is_some_and(|h| grammar::is_authentication(h.verb));
+                    if authentication && synchronising {
+                        // Refused before its literal: the client does not send it.
+                        self.settle_frame(core, &held[..end])
+                    } else if authentication {
+                        literal += len;
+                        if literal > limits.imap_literal {
+                            core.abort(Reason::Limit(
+                                Side::Client,
+                                "a literal behind the login is too long".into(),
+                            ));
+                            return Settled::More;
+                        }
+                        framer.accept();
+                        continue;
+                    } else {
+                        let end = end.saturating_add(len);
+                        if synchronising || end >= held.len() {
+                            // The literal's octets are no commands, whether they are here or not.
+                            return Settled::Release;
+                        }
+                        framer.accept();
+                        continue;
+                    }
+                }
+                Framed::Incomplete => match grammar::head(held) {
+                    Some(head) if head.whole && !grammar::is_authentication(head.verb) => {
+                        Settled::Release
+                    }
+                    Some(head) if !grammar::may_become_authentication(head.verb) => {
+                        Settled::Release
+                    }
+                    _ => Settled::More,
+                },
+                Framed::Broken(_) => match grammar::head(held) {
+                    Some(head) if grammar::may_become_authentication(head.verb) => {
+                        core.abort(Reason::Protocol(
+                            Side::Client,
+                            "a command behind the login is broken".into(),
+                        ));
+                        Settled::More
+                    }
+                    _ => Settled::Release,
+                },
+            };
+        }
+    }
+
+    fn settle_frame(&mut self, core: &mut Core, frame: &[u8]) -> Settled {
+        let may_be_response =
+            std::mem::take(&mut self.response_may_follow) && !frame.contains(&b' ');
+        match grammar::head(frame) {
+            _ if may_be_response => {}
+            Some(head) if grammar::is_authentication(head.verb) => {
+                self.response_may_follow = head.verb.eq_ignore_ascii_case(b"AUTHENTICATE");
+                self.tag = head.tag.to_vec();
+                self.answer(core, format_args!("BAD Already authenticated"));
+            }
+            _ => core.pass(Side::Server, frame),
+        }
+        Settled::Used(frame.len())
+    }
+}
+
+/// Octets of literals that one command may have in all: a LOGIN has two.
+fn literal_octets(core: &Core) -> usize {
+    2 * core.config.limits.imap_literal
+}

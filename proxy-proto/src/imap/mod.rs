@@ -1,0 +1,252 @@
+//! IMAP before login: RFC 3501/9051 towards the client, AUTHENTICATE XOAUTH2 or OAUTHBEARER towards the server.
+//!
+//! `client.rs` holds what the client says and is told, `server.rs` what the server says; `grammar.rs` tells commands
+//! and responses apart, `capability.rs` rebuilds the lists between them. One command at a time goes to the server.
+
+mod capability;
+mod client;
+mod grammar;
+mod server;
+
+use crate::{
+    Limits, LocalTls, Reason, Refusal, Side, UpstreamTls,
+    core::{Core, ServerLink, Tls},
+    frame::{Framed, Framer},
+    machine::{Farewell, Machine, Settled},
+    sasl::ClientSasl,
+    session::unusable,
+};
+use capability::{Capabilities, Client};
+use std::collections::VecDeque;
+
+/// What the proxy waits for from the server.
+#[derive(Default)]
+enum Server {
+    /// The greeting.
+    #[default]
+    Greeting,
+    /// The answer to the proxy's own CAPABILITY.
+    Asked { tag: Vec<u8> },
+    /// The answer to STARTTLS.
+    StartTls { tag: Vec<u8> },
+    /// The handshake.
+    Upgrading,
+    /// Nothing.
+    Idle,
+    /// The answer to a command of the client; `parts` of it follow, one at each continuation request.
+    Forwarded {
+        tag: Vec<u8>,
+        parts: VecDeque<Vec<u8>>,
+        logout: bool,
+    },
+    /// Steps of AUTHENTICATE.
+    Authenticating(Exchange),
+}
+
+/// AUTHENTICATE, step by step.
+enum Exchange {
+    /// The command is out; the credentials follow at the continuation request.
+    Command,
+    /// The credentials are out.
+    Credentials,
+    /// The server has sent an error challenge, which has been answered; its decoded text.
+    Challenged(String),
+}
+
+/// What the next frame of the client is.
+#[derive(Default)]
+enum Expecting {
+    #[default]
+    Command,
+    /// A response line of AUTHENTICATE.
+    Response(ClientSasl),
+}
+
+#[derive(Default)]
+pub(crate) struct Imap {
+    client_framer: Framer,
+    server_framer: Framer,
+    server: Server,
+    expecting: Expecting,
+    /// The client has been greeted.
+    greeted: bool,
+    /// The greeting's text, while the client cannot be greeted yet.
+    greeting: Option<Vec<u8>>,
+    /// The server's capabilities, where they are known.
+    capabilities: Option<Capabilities>,
+    /// The list behind them, as it came.
+    list: Vec<u8>,
+    /// How many commands of its own the proxy has sent.
+    own_commands: u32,
+    /// The tag of the client's login.
+    tag: Vec<u8>,
+    /// Untagged data behind sent credentials.
+    held: Vec<u8>,
+    /// After the login: an AUTHENTICATE was answered, its response line may follow.
+    response_may_follow: bool,
+}
+
+impl Machine for Imap {
+    fn look(&mut self, limits: &Limits, side: Side, bytes: &[u8]) -> Framed {
+        match side {
+            Side::Client => match self.expecting {
+                Expecting::Command => self.client_framer.look(bytes, limits.imap_line, true),
+                Expecting::Response(_) => self.client_framer.look(bytes, limits.line, false),
+            },
+            Side::Server => self.server_framer.look(bytes, limits.server_line, true),
+        }
+    }
+
+    fn accepts(&self, core: &Core, side: Side) -> bool {
+        match side {
+            Side::Server => true,
+            Side::Client => {
+                let idle =
+                    matches!(self.server, Server::Idle) || core.server_link == ServerLink::Gone;
+                self.greeted && idle && core.attempt.is_none()
+            }
+        }
+    }
+
+    fn frame(&mut self, core: &mut Core, side: Side, frame: &[u8]) {
+        match side {
+            Side::Client => self.client_frame(core, frame),
+            Side::Server => self.server_frame(core, frame),
+        }
+    }
+
+    fn literal(
+        &mut self,
+        core: &mut Core,
+        side: Side,
+        so_far: &[u8],
+        len: usize,
+        synchronising: bool,
+    ) -> bool {
+        match side {
+            Side::Client => self.client_literal(core, so_far, len, synchronising),
+            Side::Server => self.server_literal(core, so_far, len),
+        }
+    }
+
+    fn connected(&mut self, core: &mut Core) {
+        let _ = core;
+        self.server_framer.reset();
+        self.server = Server::Greeting;
+        self.forget();
+    }
+
+    fn tls_established(&mut self, core: &mut Core, side: Side) {
+        match side {
+            Side::Client => {
+                self.client_framer.reset();
+                self.expecting = Expecting::Command;
+            }
+            Side::Server => {
+                self.server_framer.reset();
+                self.forget();
+                self.ask_capabilities(core);
+            }
+        }
+    }
+
+    fn bearer(&mut self, core: &mut Core) {
+        if matches!(self.server, Server::Idle) {
+            self.authenticate(core);
+        }
+    }
+
+    fn login_failed(&mut self, core: &mut Core, refusal: &Refusal) {
+        self.held = Vec::new();
+        if core.server_link == ServerLink::Gone {
+            self.server = Server::Idle;
+        }
+        let (code, text) = match refusal {
+            Refusal::Denied(text) => ("AUTHENTICATIONFAILED", text),
+            Refusal::Temporary(text) => ("UNAVAILABLE", text),
+        };
+        self.answer(core, format_args!("NO [{code}] {text}"));
+    }
+
+    fn farewell(&mut self, core: &mut Core, farewell: Farewell, text: &str) {
+        let line = match farewell {
+            Farewell::Unavailable => format!("* BYE [UNAVAILABLE] {text}\r\n"),
+            _ => format!("* BYE {text}\r\n"),
+        };
+        core.tell_client(line.as_bytes());
+    }
+
+    fn keepalive(&mut self, core: &mut Core) {
+        core.tell_client(b"* OK Waiting for the user to approve the login at the provider\r\n");
+    }
+
+    fn client_waits(&self) -> bool {
+        !matches!(self.server, Server::Idle)
+    }
+
+    fn settle(&mut self, core: &mut Core, held: &[u8]) -> Settled {
+        self.settle_client(core, held)
+    }
+}
+
+impl Imap {
+    /// What was learnt over another connection, or before TLS, counts no more.
+    fn forget(&mut self) {
+        self.capabilities = None;
+        self.list = Vec::new();
+    }
+
+    /// What the client may do now.
+    fn client_may(core: &Core) -> Client {
+        let plain = core.client.tls != Tls::Secure;
+        match core.config.local_tls {
+            LocalTls::StartTlsRequired => Client {
+                login: !plain,
+                starttls: plain,
+            },
+            LocalTls::StartTlsOptional => Client {
+                login: true,
+                starttls: plain,
+            },
+            LocalTls::None | LocalTls::Implicit => Client {
+                login: true,
+                starttls: false,
+            },
+        }
+    }
+
+    /// A tagged answer to the client's login.
+    fn answer(&mut self, core: &mut Core, text: std::fmt::Arguments<'_>) {
+        let mut line = std::mem::take(&mut self.tag);
+        line.extend_from_slice(format!(" {text}\r\n").as_bytes());
+        core.tell_client(&line);
+    }
+
+    /// A tag of the proxy's own.
+    fn own_tag(&mut self) -> Vec<u8> {
+        self.own_commands += 1;
+        format!("proxy{}", self.own_commands).into_bytes()
+    }
+
+    fn ask_capabilities(&mut self, core: &mut Core) {
+        let tag = self.own_tag();
+        let mut line = tag.clone();
+        line.extend_from_slice(b" CAPABILITY\r\n");
+        core.tell_server(&line);
+        self.server = Server::Asked { tag };
+    }
+
+    fn starttls_wanted(core: &Core) -> bool {
+        core.config.upstream_tls == UpstreamTls::StartTls && core.server.tls == Tls::Plain
+    }
+
+    /// The server cannot be used: ends the session.
+    fn unusable(&mut self, core: &mut Core, text: &str) {
+        unusable(
+            self,
+            core,
+            text,
+            Reason::Protocol(Side::Server, text.into()),
+        );
+    }
+}

@@ -1,0 +1,504 @@
+//! What the server says before login.
+
+use super::{
+    Exchange, Imap, Server,
+    capability::{self, Capabilities},
+    grammar::{self, Response, Status},
+};
+use crate::{
+    Reason, Rejection, Side,
+    core::Core,
+    redact::{self, SECRET},
+    sasl,
+    session::{count_error, refuse},
+};
+
+impl Imap {
+    pub(super) fn server_literal(&mut self, core: &mut Core, so_far: &[u8], len: usize) -> bool {
+        if so_far.len().saturating_add(len) > core.config.limits.server_line {
+            self.unusable(core, "The mail server sent too long a literal");
+            return false;
+        }
+        self.server_framer.accept();
+        true
+    }
+
+    pub(super) fn server_frame(&mut self, core: &mut Core, frame: &[u8]) {
+        let Some(response) = grammar::response(frame) else {
+            core.show(Side::Server, false, frame);
+            return self.unusable(core, "The mail server's answer cannot be understood");
+        };
+        match response {
+            Response::Continuation(_)
+                if matches!(self.server, Server::Authenticating(Exchange::Credentials)) =>
+            {
+                core.show(Side::Server, false, format!("+ {SECRET}").as_bytes());
+            }
+            _ => core.show(Side::Server, false, frame),
+        }
+        match std::mem::take(&mut self.server) {
+            Server::Greeting => self.greeting(core, frame, response),
+            Server::Asked { tag } => self.asked(core, tag, response),
+            Server::StartTls { tag } => self.starttls_answered(core, tag, response),
+            Server::Upgrading => self.unusable(core, "The mail server spoke before TLS"),
+            Server::Idle => {
+                self.server = Server::Idle;
+                match response {
+                    Response::Tagged { .. } | Response::Continuation(_) => {
+                        self.unusable(core, "The mail server answered what it was not asked");
+                    }
+                    _ => self.untagged(core, frame, response),
+                }
+            }
+            Server::Forwarded { tag, parts, logout } => {
+                self.forwarded(core, (tag, parts, logout), frame, response)
+            }
+            Server::Authenticating(exchange) => {
+                self.authenticating(core, exchange, frame, response)
+            }
+        }
+    }
+
+    fn greeting(&mut self, core: &mut Core, frame: &[u8], response: Response<'_>) {
+        core.server_answered();
+        let Response::Condition { status, code, text } = response else {
+            return self.unusable(core, "The mail server's greeting cannot be understood");
+        };
+        match status {
+            Status::Ok => {}
+            Status::Bye if core.attempt.is_some() => {
+                let text = format!("The mail server says: {}", String::from_utf8_lossy(text));
+                core.server_gone();
+                self.server = Server::Idle;
+                return refuse(self, core, &crate::Refusal::Temporary(text));
+            }
+            Status::Bye => {
+                core.tell_client(frame);
+                return core.close(Reason::ServerLeft);
+            }
+            Status::PreAuth => {
+                return self.unusable(
+                    core,
+                    "The mail server is authenticated as somebody else already (PREAUTH)",
+                );
+            }
+            Status::No | Status::Bad => {
+                return self.unusable(core, "The mail server's greeting cannot be understood");
+            }
+        }
+        if let Some(list) = code.and_then(grammar::capability_code) {
+            self.learn(list);
+        }
+        if !self.greeted {
+            self.greeting = Some(frame.to_vec());
+        }
+        if Self::starttls_wanted(core) {
+            match self.capabilities {
+                Some(_) => self.start_tls_upstream(core),
+                None => self.ask_capabilities(core),
+            }
+        } else {
+            self.greet(core);
+            match self.capabilities {
+                Some(_) => self.idle(core),
+                None => self.ask_capabilities(core),
+            }
+        }
+    }
+
+    /// Greets the client, with the capabilities as they are known by now.
+    fn greet(&mut self, core: &mut Core) {
+        let Some(greeting) = self.greeting.take() else {
+            return;
+        };
+        self.greeted = true;
+        let mut line = b"* OK ".to_vec();
+        if let Some(Response::Condition { code, text, .. }) = grammar::response(&greeting) {
+            let listed = code.is_some_and(|code| grammar::capability_code(code).is_some());
+            match code {
+                _ if listed && !self.list.is_empty() => {
+                    line.extend_from_slice(b"[CAPABILITY ");
+                    line.extend_from_slice(&capability::rebuild(
+                        &self.list,
+                        Self::client_may(core),
+                    ));
+                    line.extend_from_slice(b"] ");
+                }
+                Some(code) if !listed => {
+                    line.push(b'[');
+                    line.extend_from_slice(code);
+                    line.extend_from_slice(b"] ");
+                }
+                _ => {}
+            }
+            line.extend_from_slice(text);
+        }
+        line.extend_from_slice(b"\r\n");
+        core.tell_client(&line);
+    }
+
+    fn learn(&mut self, list: &[u8]) {
+        self.capabilities = Some(Capabilities::parse(list));
+        self.list = list.to_vec();
+    }
+
+    fn start_tls_upstream(&mut self, core: &mut Core) {
+        if !self.capabilities.is_some_and(|c| c.starttls) {
+            return self.unusable(
+                core,
+                "The mail server does not offer STARTTLS, which the configuration demands",
+            );
+        }
+        let tag = self.own_tag();
+        core.tell_server(&[&tag[..], b" STARTTLS\r\n"].concat());
+        self.server = Server::StartTls { tag };
+    }
+
+    fn asked(&mut self, core: &mut Core, asked: Vec<u8>, response: Response<'_>) {
+        match response {
+            Response::Capability(list) if list.len() <= core.config.limits.capabilities => {
+                self.learn(list);
+                self.server = Server::Asked { tag: asked };
+            }
+            Response::Tagged { tag, code, .. } if tag == asked => {
+                core.server_answered();
+                if let Some(list) = code.and_then(grammar::capability_code) {
+                    self.learn(list);
+                }
+                self.capabilities.get_or_insert_default();
+                if Self::starttls_wanted(core) {
+                    self.start_tls_upstream(core);
+                } else {
+                    self.greet(core);
+                    self.idle(core);
+                }
+            }
+            Response::Condition {
+                status: Status::Bye,
+                text,
+                ..
+            } => self.bye(core, text),
+            Response::Tagged { .. } | Response::Continuation(_) | Response::Capability(_) => {
+                self.unusable(core, "The mail server's capabilities cannot be understood");
+            }
+            Response::Condition { .. } | Response::Data => {
+                self.server = Server::Asked { tag: asked }
+            }
+        }
+    }
+
+    fn starttls_answered(&mut self, core: &mut Core, asked: Vec<u8>, response: Response<'_>) {
+        match response {
+            Response::Tagged {
+                tag,
+                status: Status::Ok,
+                ..
+            } if tag == asked => {
+                self.server = Server::Upgrading;
+                self.forget();
+                core.upgrade(Side::Server);
+            }
+            Response::Tagged { .. } | Response::Continuation(_) => {
+                self.unusable(
+                    core,
+                    "The mail server refused STARTTLS, which the configuration demands",
+                );
+            }
+            Response::Condition {
+                status: Status::Bye,
+                text,
+                ..
+            } => self.bye(core, text),
+            _ => self.server = Server::StartTls { tag: asked },
+        }
+    }
+
+    /// `* BYE` while the proxy speaks for itself.
+    fn bye(&mut self, core: &mut Core, text: &[u8]) {
+        let text = format!(
+            "The mail server says: {}",
+            redact::one_line(&String::from_utf8_lossy(text))
+        );
+        crate::session::unusable(self, core, &text, Reason::ServerLeft);
+    }
+
+    /// The server is ready: a bearer that waits goes out.
+    fn idle(&mut self, core: &mut Core) {
+        self.server = Server::Idle;
+        if core.attempt.as_ref().is_some_and(|a| a.bearer.is_some()) {
+            self.authenticate(core);
+        }
+    }
+
+    fn forwarded(
+        &mut self,
+        core: &mut Core,
+        (asked, mut parts, logout): (Vec<u8>, std::collections::VecDeque<Vec<u8>>, bool),
+        frame: &[u8],
+        response: Response<'_>,
+    ) {
+        match response {
+            Response::Continuation(_) => match parts.pop_front() {
+                Some(part) => core.tell_server(&part),
+                None => return self.unusable(core, "The mail server asked for more than there is"),
+            },
+            Response::Tagged {
+                tag,
+                status,
+                code,
+                text,
+            } if tag == asked => {
+                core.server_answered();
+                match code.and_then(grammar::capability_code) {
+                    Some(list) => {
+                        self.learn(list);
+                        let list = capability::rebuild(list, Self::client_may(core));
+                        let line = [
+                            tag,
+                            b" ",
+                            status_name(status),
+                            b" [CAPABILITY ",
+                            &list,
+                            b"] ",
+                            text,
+                            b"\r\n",
+                        ];
+                        core.tell_client(&line.concat());
+                    }
+                    None => core.tell_client(frame),
+                }
+                if logout && status == Status::Ok {
+                    return core.close(Reason::ClientLeft);
+                }
+                return self.idle(core);
+            }
+            Response::Tagged { .. } => {
+                return self.unusable(core, "The mail server answered what it was not asked");
+            }
+            Response::Condition {
+                status: Status::Bye,
+                ..
+            } if logout => core.tell_client(frame),
+            other => {
+                self.server = Server::Forwarded {
+                    tag: asked,
+                    parts,
+                    logout,
+                };
+                return self.untagged(core, frame, other);
+            }
+        }
+        self.server = Server::Forwarded {
+            tag: asked,
+            parts,
+            logout,
+        };
+    }
+
+    /// Untagged data, as long as no credentials have gone out: it passes, its capabilities rebuilt.
+    fn untagged(&mut self, core: &mut Core, frame: &[u8], response: Response<'_>) {
+        match response {
+            Response::Capability(list) => {
+                self.learn(list);
+                let list = capability::rebuild(list, Self::client_may(core));
+                core.tell_client(&[b"* CAPABILITY ", &list[..], b"\r\n"].concat());
+            }
+            Response::Condition {
+                status: Status::Bye,
+                ..
+            } => {
+                core.tell_client(frame);
+                core.close(Reason::ServerLeft);
+            }
+            Response::Condition {
+                status: Status::PreAuth,
+                ..
+            } => {
+                self.unusable(
+                    core,
+                    "The mail server is authenticated as somebody else already (PREAUTH)",
+                );
+            }
+            Response::Condition {
+                status,
+                code: Some(code),
+                text,
+            } => match grammar::capability_code(code) {
+                Some(list) => {
+                    self.learn(list);
+                    let list = capability::rebuild(list, Self::client_may(core));
+                    let line = [
+                        b"* ",
+                        status_name(status),
+                        b" [CAPABILITY ",
+                        &list,
+                        b"] ",
+                        text,
+                        b"\r\n",
+                    ];
+                    core.tell_client(&line.concat());
+                }
+                None => core.tell_client(frame),
+            },
+            _ => core.tell_client(frame),
+        }
+    }
+
+    /// Sends AUTHENTICATE for the bearer of the login.
+    pub(super) fn authenticate(&mut self, core: &mut Core) {
+        let Some(bearer) = core.attempt.as_ref().and_then(|a| a.bearer.clone()) else {
+            return;
+        };
+        let capabilities = self.capabilities.unwrap_or_default();
+        let mechanism = capabilities.offered.choose(&bearer);
+        let command = [
+            &self.tag[..],
+            b" AUTHENTICATE ",
+            mechanism.name().as_bytes(),
+        ]
+        .concat();
+        if !capabilities.sasl_ir {
+            core.tell_server(&[&command[..], b"\r\n"].concat());
+            self.server = Server::Authenticating(Exchange::Command);
+            return;
+        }
+        let Some(upstream) = core.upstream.clone() else {
+            return;
+        };
+        let message = sasl::message(mechanism, &bearer, &upstream);
+        let line =
+            zeroize::Zeroizing::new([&command[..], b" ", message.as_bytes(), b"\r\n"].concat());
+        let shown = [&command[..], b" ", SECRET.as_bytes()].concat();
+        self.send_bearer(core, &line, &shown);
+    }
+
+    fn send_bearer(&mut self, core: &mut Core, line: &[u8], shown: &[u8]) {
+        match core.tell_bearer(line, shown) {
+            Ok(()) => self.server = Server::Authenticating(Exchange::Credentials),
+            Err(_) => self.unusable(core, "The connection to the mail server is not encrypted"),
+        }
+    }
+
+    fn authenticating(
+        &mut self,
+        core: &mut Core,
+        exchange: Exchange,
+        frame: &[u8],
+        response: Response<'_>,
+    ) {
+        let bearer = core.attempt.as_ref().and_then(|a| a.bearer.clone());
+        let (Some(bearer), Some(upstream)) = (bearer, core.upstream.clone()) else {
+            return self.unusable(core, "The mail server answered what it was not asked");
+        };
+        let mechanism = self
+            .capabilities
+            .unwrap_or_default()
+            .offered
+            .choose(&bearer);
+        match (exchange, response) {
+            (Exchange::Command, Response::Continuation(_)) => {
+                let message = sasl::message(mechanism, &bearer, &upstream);
+                let line = zeroize::Zeroizing::new([message.as_bytes(), b"\r\n"].concat());
+                self.send_bearer(core, &line, SECRET.as_bytes());
+            }
+            (
+                Exchange::Command,
+                untagged @ (Response::Capability(_) | Response::Condition { .. } | Response::Data),
+            ) => {
+                self.server = Server::Authenticating(Exchange::Command);
+                self.untagged(core, frame, untagged);
+            }
+            (Exchange::Credentials, Response::Continuation(challenge)) => {
+                core.tell_server(sasl::error_answer(mechanism));
+                self.server =
+                    Server::Authenticating(Exchange::Challenged(sasl::error_text(challenge)));
+            }
+            (Exchange::Challenged(_), Response::Continuation(_)) => {
+                self.unusable(
+                    core,
+                    "The mail server goes on asking after it has refused the login",
+                );
+            }
+            (
+                exchange,
+                Response::Tagged {
+                    tag,
+                    status,
+                    code,
+                    text,
+                },
+            ) => {
+                if tag != self.tag {
+                    return self.unusable(core, "The mail server answered what it was not asked");
+                }
+                core.server_answered();
+                self.server = Server::Idle;
+                if status == Status::Ok {
+                    let held = std::mem::take(&mut self.held);
+                    core.accepted();
+                    core.pass(Side::Client, &held);
+                    core.tell_client(frame);
+                    return;
+                }
+                self.held = Vec::new();
+                self.refused(core, exchange, frame, (status, code, text));
+            }
+            (exchange, Response::Capability(_) | Response::Condition { .. } | Response::Data) => {
+                if self.held.len() + frame.len() > core.config.limits.held {
+                    return self.unusable(
+                        core,
+                        "The mail server sent too much before its answer to the login",
+                    );
+                }
+                self.held.extend_from_slice(frame);
+                self.server = Server::Authenticating(exchange);
+            }
+        }
+    }
+
+    /// The server has refused the bearer: once more with a fresh one, or the answer goes to the client.
+    fn refused(
+        &mut self,
+        core: &mut Core,
+        exchange: Exchange,
+        frame: &[u8],
+        (status, code, text): (Status, Option<&[u8]>, &[u8]),
+    ) {
+        let token_at_fault = status == Status::No
+            && match code {
+                None => true,
+                Some(code) => [&b"AUTHENTICATIONFAILED"[..], b"EXPIRED"]
+                    .iter()
+                    .any(|c| code.eq_ignore_ascii_case(c)),
+            };
+        let said = redact::one_line(&String::from_utf8_lossy(text));
+        if token_at_fault {
+            let rejection = match exchange {
+                Exchange::Challenged(why) if !why.is_empty() => Rejection {
+                    text: format!("{said} ({why})"),
+                },
+                _ => Rejection { text: said.clone() },
+            };
+            if core.try_again(rejection) {
+                return;
+            }
+            let refusal =
+                crate::Refusal::Denied(format!("The mail server refused the access token: {said}"));
+            return refuse(self, core, &refusal);
+        }
+        // Its code and text are the server's own, under the client's tag, which is the one that was sent.
+        core.end_attempt();
+        core.tell_client(frame);
+        count_error(self, core);
+    }
+}
+
+fn status_name(status: Status) -> &'static [u8] {
+    match status {
+        Status::Ok => b"OK",
+        Status::No => b"NO",
+        Status::Bad => b"BAD",
+        Status::Bye => b"BYE",
+        Status::PreAuth => b"PREAUTH",
+    }
+}

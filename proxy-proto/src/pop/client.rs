@@ -1,0 +1,261 @@
+//! What the client says before login, and what it is told.
+
+use super::{
+    Expecting, Listing, Pop, Server,
+    grammar::{self, Command},
+};
+use crate::{
+    LocalTls, Reason, Refusal, Side,
+    core::{Core, ServerLink, Tls},
+    frame::{Framed, Framer},
+    machine::{Farewell, Machine, Settled},
+    redact::SECRET,
+    sasl::{ClientSasl, Step},
+    session::{count_error, refuse},
+};
+
+impl Pop {
+    pub(super) fn client_line(&mut self, core: &mut Core, frame: &[u8]) {
+        let line = frame.strip_suffix(b"\r\n").unwrap_or(frame);
+        match std::mem::take(&mut self.expecting) {
+            Expecting::Command => {
+                let command = grammar::command(line);
+                self.show_command(core, line, &command);
+                self.client_command(core, frame, command);
+            }
+            Expecting::Response(state) => {
+                core.show(
+                    Side::Client,
+                    false,
+                    if line == b"*" {
+                        line
+                    } else {
+                        SECRET.as_bytes()
+                    },
+                );
+                self.respond(core, state, line, false);
+            }
+        }
+    }
+
+    fn client_command(&mut self, core: &mut Core, frame: &[u8], command: Command<'_>) {
+        match command {
+            Command::User(_) | Command::Pass(_) | Command::Auth(_)
+                if !Self::client_may(core).login =>
+            {
+                core.tell_client(b"-ERR Start TLS (STLS) before you log in\r\n");
+                count_error(self, core);
+            }
+            Command::User(name) => {
+                self.user = Some(name.to_vec());
+                core.tell_client(b"+OK Send the password\r\n");
+            }
+            Command::Pass(password) => match self.user.take() {
+                Some(user) => match crate::sasl::login(&user, password) {
+                    Ok(login) => core.begin_login(login),
+                    Err(why) => self.refuse_unusable(core, why),
+                },
+                None => self.error(core, "USER comes first"),
+            },
+            Command::Auth(None) => core.tell_client(b"+OK Mechanisms follow\r\nPLAIN\r\n.\r\n"),
+            Command::Auth(Some((mechanism, initial))) => {
+                match ClientSasl::begin(mechanism, false) {
+                    Some(state) => match initial {
+                        Some(response) => self.respond(core, state, response, true),
+                        None => self.ask(core, state),
+                    },
+                    None => self.error(core, "Use AUTH PLAIN, or USER and PASS"),
+                }
+            }
+            Command::Capa => {
+                self.forward(core, frame, Server::Capabilities(Listing::default()));
+            }
+            Command::Language(multiline) => {
+                self.forward(
+                    core,
+                    frame,
+                    Server::Forwarded {
+                        multiline,
+                        begun: false,
+                    },
+                );
+            }
+            Command::Stls => self.start_tls(core),
+            Command::Quit => {
+                core.tell_client(b"+OK Goodbye\r\n");
+                core.close(Reason::ClientLeft);
+            }
+            Command::Apop => {
+                self.error(core, "APOP is not served; use USER and PASS, or AUTH PLAIN")
+            }
+            Command::Malformed(why) => self.error(core, why),
+            Command::Other => self.error(core, "Log in first, or the command is unknown"),
+        }
+    }
+
+    fn respond(&mut self, core: &mut Core, state: ClientSasl, line: &[u8], initial: bool) {
+        match state.respond(line, initial) {
+            Step::Done(login) => core.begin_login(login),
+            Step::Ask(next) => self.ask(core, next),
+            Step::Cancelled => self.error(core, "Authentication cancelled"),
+            Step::BadBase64 => self.error(core, "The response is not base64"),
+            Step::Unusable(why) => self.refuse_unusable(core, why),
+        }
+    }
+
+    fn ask(&mut self, core: &mut Core, state: ClientSasl) {
+        core.tell_client(format!("+ {}\r\n", state.challenge()).as_bytes());
+        self.expecting = Expecting::Response(state);
+    }
+
+    fn refuse_unusable(&mut self, core: &mut Core, why: &str) {
+        refuse(
+            self,
+            core,
+            &Refusal::Denied(format!("The login cannot be used: {why}")),
+        );
+    }
+
+    fn error(&mut self, core: &mut Core, why: &str) {
+        core.tell_client(format!("-ERR {why}\r\n").as_bytes());
+        count_error(self, core);
+    }
+
+    fn start_tls(&mut self, core: &mut Core) {
+        let offered = matches!(
+            core.config.local_tls,
+            LocalTls::StartTlsRequired | LocalTls::StartTlsOptional
+        );
+        if offered && core.client.tls == Tls::Plain {
+            core.tell_client(b"+OK Begin TLS negotiation now\r\n");
+            core.upgrade(Side::Client);
+        } else {
+            self.error(core, "STLS is not available here");
+        }
+    }
+
+    fn forward(&mut self, core: &mut Core, frame: &[u8], awaiting: Server) {
+        if core.server_link == ServerLink::Gone {
+            self.farewell(
+                core,
+                Farewell::Unavailable,
+                "The mail server closed the connection",
+            );
+            return core.close(Reason::ServerLeft);
+        }
+        core.tell_server(frame);
+        self.server = awaiting;
+    }
+
+    /// The command as the log may see it.
+    fn show_command(&self, core: &mut Core, line: &[u8], command: &Command<'_>) {
+        if !core.config.dialogue {
+            return;
+        }
+        let name = grammar::name(line);
+        let shown = match command {
+            Command::Auth(Some((mechanism, initial))) => {
+                let secret = if initial.is_some() {
+                    format!(" {SECRET}")
+                } else {
+                    String::new()
+                };
+                [name, b" ", mechanism, secret.as_bytes()].concat()
+            }
+            Command::User(_)
+            | Command::Capa
+            | Command::Stls
+            | Command::Quit
+            | Command::Language(_) => line.to_vec(),
+            Command::Auth(None) => name.to_vec(),
+            Command::Pass(_) | Command::Apop => [name, b" ", SECRET.as_bytes()].concat(),
+            // What is no command may be a password on its own.
+            Command::Malformed(_) => [name, b" ", SECRET.as_bytes()].concat(),
+            Command::Other => SECRET.as_bytes().to_vec(),
+        };
+        core.show(Side::Client, false, &shown);
+    }
+
+    /// After the login: authentication commands among the held lines are answered, in their turn; everything else
+    /// passes.
+    pub(super) fn settle_client(&mut self, core: &mut Core, held: &[u8]) -> Settled {
+        if self.client_waits() {
+            return Settled::AwaitServer;
+        }
+        if !self.response_may_follow && !may_hold_authentication(held, core.config.limits.line) {
+            return Settled::Release;
+        }
+        match Framer::default().look(held, core.config.limits.line, false) {
+            Framed::Complete(len) => {
+                let line = &held[..len - 2];
+                let name = grammar::name(line);
+                if std::mem::take(&mut self.response_may_follow)
+                    && !line.contains(&b' ')
+                    && !is_known(name)
+                {
+                    return Settled::Used(len); // a response to the AUTH that was just refused
+                }
+                if grammar::is_authentication(name) {
+                    self.response_may_follow = name.eq_ignore_ascii_case(b"AUTH");
+                    core.tell_client(b"-ERR Already authenticated\r\n");
+                } else {
+                    core.pass(Side::Server, &held[..len]);
+                    self.server = Server::Forwarded {
+                        multiline: grammar::has_lines(line),
+                        begun: false,
+                    };
+                }
+                Settled::Used(len)
+            }
+            Framed::Incomplete => Settled::More,
+            Framed::Literal { .. } | Framed::Broken(_) => {
+                core.abort(Reason::Protocol(
+                    Side::Client,
+                    "a command behind the login is broken".into(),
+                ));
+                Settled::More
+            }
+        }
+    }
+}
+
+/// Whether a line among `held`, or its unfinished last one, is or may become an authentication command.
+fn may_hold_authentication(held: &[u8], limit: usize) -> bool {
+    let mut rest = held;
+    while !rest.is_empty() {
+        match Framer::default().look(rest, limit, false) {
+            Framed::Complete(len) => {
+                if grammar::is_authentication(grammar::name(&rest[..len - 2])) {
+                    return true;
+                }
+                rest = &rest[len..];
+            }
+            _ => {
+                let name = grammar::name(
+                    rest.split(|&b| b == b'\r' || b == b'\n')
+                        .next()
+                        .unwrap_or_default(),
+                );
+                return grammar::may_become_authentication(name);
+            }
+        }
+    }
+    false
+}
+
+fn is_known(name: &[u8]) -> bool {
+    [
+        &b"STAT"[..],
+        b"LIST",
+        b"UIDL",
+        b"NOOP",
+        b"RSET",
+        b"QUIT",
+        b"CAPA",
+        b"UTF8",
+        b"LANG",
+    ]
+    .iter()
+    .any(|known| name.eq_ignore_ascii_case(known))
+        || grammar::is_authentication(name)
+}

@@ -1,0 +1,238 @@
+//! What the client says before login, and what it is told.
+
+use super::{
+    Expecting, Server, Smtp,
+    grammar::{self, Command},
+};
+use crate::{
+    LocalTls, Reason, Refusal, Side,
+    core::{Core, ServerLink, Tls},
+    frame::{Framed, Framer},
+    machine::{Farewell, Machine, Settled},
+    redact::SECRET,
+    sasl::{ClientSasl, Step},
+    session::{count_error, refuse},
+};
+
+impl Smtp {
+    pub(super) fn client_line(&mut self, core: &mut Core, frame: &[u8]) {
+        let line = frame.strip_suffix(b"\r\n").unwrap_or(frame);
+        match std::mem::take(&mut self.expecting) {
+            Expecting::Command => {
+                let command = grammar::command(line);
+                self.show_command(core, line, &command);
+                self.client_command(core, frame, command);
+            }
+            Expecting::Response(state) => {
+                core.show(
+                    Side::Client,
+                    false,
+                    if line == b"*" {
+                        line
+                    } else {
+                        SECRET.as_bytes()
+                    },
+                );
+                self.respond(core, state, line, false);
+            }
+        }
+    }
+
+    fn client_command(&mut self, core: &mut Core, frame: &[u8], command: Command<'_>) {
+        match command {
+            Command::Ehlo(name) => {
+                self.name = Some(name.to_vec());
+                self.forward(core, frame, Server::Ehlo { for_client: true });
+            }
+            Command::Helo(name) => {
+                self.name = Some(name.to_vec());
+                self.forward(core, frame, Server::Forwarded { quit: false });
+            }
+            Command::Auth { .. } if !Self::client_may(core).login => {
+                self.error(core, "530 5.7.0 Must issue a STARTTLS command first");
+            }
+            Command::Auth { mechanism, initial } => match ClientSasl::begin(mechanism, true) {
+                Some(state) => match initial {
+                    Some(response) => self.respond(core, state, response, true),
+                    None => self.ask(core, state),
+                },
+                None => self.error(core, "504 5.5.4 Use AUTH PLAIN or AUTH LOGIN"),
+            },
+            Command::StartTls => self.start_tls(core),
+            Command::Pass => self.forward(core, frame, Server::Forwarded { quit: false }),
+            Command::Quit if core.server_link == ServerLink::Gone => {
+                core.tell_client(b"221 2.0.0 Goodbye\r\n");
+                core.close(Reason::ClientLeft);
+            }
+            Command::Quit => self.forward(core, frame, Server::Forwarded { quit: true }),
+            Command::Malformed(why) => self.error(core, &format!("501 5.5.4 Syntax: {why}")),
+            Command::Other => self.error(core, "530 5.7.0 Authentication required"),
+        }
+    }
+
+    fn respond(&mut self, core: &mut Core, state: ClientSasl, line: &[u8], initial: bool) {
+        match state.respond(line, initial) {
+            Step::Done(login) => core.begin_login(login),
+            Step::Ask(next) => self.ask(core, next),
+            Step::Cancelled => self.error(core, "501 5.7.0 Authentication cancelled"),
+            Step::BadBase64 => self.error(core, "501 5.5.2 The response is not base64"),
+            Step::Unusable(why) => {
+                refuse(
+                    self,
+                    core,
+                    &Refusal::Denied(format!("The login cannot be used: {why}")),
+                );
+            }
+        }
+    }
+
+    fn ask(&mut self, core: &mut Core, state: ClientSasl) {
+        core.tell_client(format!("334 {}\r\n", state.challenge()).as_bytes());
+        self.expecting = Expecting::Response(state);
+    }
+
+    fn error(&mut self, core: &mut Core, reply: &str) {
+        core.tell_client(format!("{reply}\r\n").as_bytes());
+        count_error(self, core);
+    }
+
+    fn start_tls(&mut self, core: &mut Core) {
+        let offered = matches!(
+            core.config.local_tls,
+            LocalTls::StartTlsRequired | LocalTls::StartTlsOptional
+        );
+        if offered && core.client.tls == Tls::Plain {
+            core.tell_client(b"220 2.0.0 Ready to start TLS\r\n");
+            core.upgrade(Side::Client);
+        } else if core.client.tls == Tls::Secure {
+            self.error(core, "503 5.5.1 TLS is active already");
+        } else {
+            self.error(core, "502 5.5.1 STARTTLS is not available here");
+        }
+    }
+
+    fn forward(&mut self, core: &mut Core, frame: &[u8], awaiting: Server) {
+        if core.server_link == ServerLink::Gone {
+            self.farewell(
+                core,
+                Farewell::Unavailable,
+                "The mail server closed the connection",
+            );
+            return core.close(Reason::ServerLeft);
+        }
+        core.tell_server(frame);
+        self.server = awaiting;
+    }
+
+    /// The command as the log may see it.
+    fn show_command(&self, core: &mut Core, line: &[u8], command: &Command<'_>) {
+        if !core.config.dialogue {
+            return;
+        }
+        let verb = grammar::verb(line);
+        let shown = match command {
+            Command::Auth { mechanism, initial } => {
+                let secret = if initial.is_some() {
+                    format!(" {SECRET}")
+                } else {
+                    String::new()
+                };
+                [verb, b" ", mechanism, secret.as_bytes()].concat()
+            }
+            Command::Ehlo(_)
+            | Command::Helo(_)
+            | Command::StartTls
+            | Command::Pass
+            | Command::Quit => line.to_vec(),
+            Command::Malformed(_) => [verb, b" ", SECRET.as_bytes()].concat(),
+            // What is no command may be a password on its own.
+            Command::Other if is_known(verb) => [verb, b" ", SECRET.as_bytes()].concat(),
+            Command::Other => SECRET.as_bytes().to_vec(),
+        };
+        core.show(Side::Client, false, &shown);
+    }
+
+    /// After the login: authentication commands among the held lines are answered, in their turn; everything else
+    /// passes. Behind DATA and BDAT there are no commands.
+    pub(super) fn settle_client(&mut self, core: &mut Core, held: &[u8]) -> Settled {
+        if self.client_waits() {
+            return Settled::AwaitServer;
+        }
+        if !self.response_may_follow && !may_hold_authentication(held, core.config.limits.line) {
+            return Settled::Release;
+        }
+        match Framer::default().look(held, core.config.limits.line, false) {
+            Framed::Complete(len) => {
+                let verb = grammar::verb(&held[..len - 2]);
+                let known = is_known(verb) || grammar::is_authentication(verb);
+                if self.response_may_follow && !known {
+                    return Settled::Used(len); // a response to the AUTH that was just refused
+                }
+                self.response_may_follow = verb.eq_ignore_ascii_case(b"AUTH");
+                if grammar::is_authentication(verb) {
+                    core.tell_client(b"503 5.5.1 Already authenticated\r\n");
+                } else {
+                    core.pass(Side::Server, &held[..len]);
+                    self.server = Server::Forwarded { quit: false };
+                }
+                Settled::Used(len)
+            }
+            Framed::Incomplete if held.is_empty() => Settled::Release,
+            Framed::Incomplete => Settled::More,
+            Framed::Literal { .. } | Framed::Broken(_) => {
+                core.abort(Reason::Protocol(
+                    Side::Client,
+                    "a command behind the login is broken".into(),
+                ));
+                Settled::More
+            }
+        }
+    }
+}
+
+/// Whether a line among `held`, or its unfinished last one, is or may become an authentication command.
+fn may_hold_authentication(held: &[u8], limit: usize) -> bool {
+    let mut rest = held;
+    while !rest.is_empty() {
+        match Framer::default().look(rest, limit, false) {
+            Framed::Complete(len) => {
+                let verb = grammar::verb(&rest[..len - 2]);
+                if grammar::is_authentication(verb) {
+                    return true;
+                }
+                if grammar::begins_content(verb) {
+                    return false;
+                }
+                rest = &rest[len..];
+            }
+            _ => {
+                let verb = grammar::verb(
+                    rest.split(|&b| b == b'\r' || b == b'\n')
+                        .next()
+                        .unwrap_or_default(),
+                );
+                return grammar::may_become_authentication(verb);
+            }
+        }
+    }
+    false
+}
+
+fn is_known(verb: &[u8]) -> bool {
+    [
+        &b"MAIL"[..],
+        b"RCPT",
+        b"DATA",
+        b"BDAT",
+        b"RSET",
+        b"NOOP",
+        b"QUIT",
+        b"HELP",
+        b"VRFY",
+        b"EXPN",
+        b"EHLO",
+        b"HELO",
+    ]
+    .iter()
+    .any(|known| verb.eq_ignore_ascii_case(known))
+}

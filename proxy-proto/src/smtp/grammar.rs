@@ -1,0 +1,194 @@
+//! SMTP's grammar (RFC 5321 §4.1, RFC 4954 §8), as far as it is spoken before login.
+
+use nom::{
+    IResult, Parser,
+    branch::alt,
+    bytes::complete::{tag, take_while_m_n, take_while1},
+    character::complete::digit1,
+    combinator::{all_consuming, map, opt, recognize, rest, verify},
+    sequence::{preceded, terminated},
+};
+
+/// A command of the client; arguments point into its line.
+pub(crate) enum Command<'a> {
+    Ehlo(&'a [u8]),
+    Helo(&'a [u8]),
+    Auth {
+        mechanism: &'a [u8],
+        initial: Option<&'a [u8]>,
+    },
+    StartTls,
+    /// NOOP, RSET, HELP: passed as they are.
+    Pass,
+    Quit,
+    /// Known verb, wrong arguments; the text says what is expected.
+    Malformed(&'static str),
+    Other,
+}
+
+/// The command's verb: everything up to the first blank.
+pub(crate) fn verb(line: &[u8]) -> &[u8] {
+    line.split(|&b| b == b' ').next().unwrap_or_default()
+}
+
+/// Reads a line without its CRLF. Blanks at its end are ignored, as RFC 5321 §4.1.1 advises.
+pub(crate) fn command(line: &[u8]) -> Command<'_> {
+    let line = line.trim_ascii_end();
+    let verb = verb(line);
+    let argument = line.get(verb.len() + 1..).map(<[u8]>::trim_ascii_start);
+    let is = |name: &str| verb.eq_ignore_ascii_case(name.as_bytes());
+    match argument {
+        Some(name) if is("EHLO") && is_name(name) => Command::Ehlo(name),
+        Some(name) if is("HELO") && is_name(name) => Command::Helo(name),
+        _ if is("EHLO") || is("HELO") => Command::Malformed("it takes a host name"),
+        Some(argument) if is("AUTH") => match auth_arguments(argument) {
+            Ok((_, (mechanism, initial))) => Command::Auth { mechanism, initial },
+            Err(_) => Command::Malformed("it takes a mechanism and, perhaps, an initial response"),
+        },
+        None if is("AUTH") => {
+            Command::Malformed("it takes a mechanism and, perhaps, an initial response")
+        }
+        None if is("STARTTLS") => Command::StartTls,
+        _ if is("STARTTLS") => Command::Malformed("it takes no arguments"),
+        _ if is("NOOP") || is("HELP") => Command::Pass,
+        None if is("RSET") => Command::Pass,
+        None if is("QUIT") => Command::Quit,
+        _ if is("RSET") || is("QUIT") => Command::Malformed("it takes no arguments"),
+        _ => Command::Other,
+    }
+}
+
+/// Whether the verb asks for authentication or TLS: nothing that the server may see again.
+pub(crate) fn is_authentication(verb: &[u8]) -> bool {
+    [&b"AUTH"[..], b"STARTTLS"]
+        .iter()
+        .any(|name| verb.eq_ignore_ascii_case(name))
+}
+
+/// Whether the beginning of a verb may still become one that [`is_authentication`].
+pub(crate) fn may_become_authentication(verb: &[u8]) -> bool {
+    [&b"AUTH"[..], b"STARTTLS"]
+        .iter()
+        .any(|name| name.len() >= verb.len() && name[..verb.len()].eq_ignore_ascii_case(verb))
+}
+
+/// Whether what follows the command is no command: a message's content.
+pub(crate) fn begins_content(verb: &[u8]) -> bool {
+    [&b"DATA"[..], b"BDAT"]
+        .iter()
+        .any(|name| verb.eq_ignore_ascii_case(name))
+}
+
+/// A line of a reply.
+pub(crate) struct ReplyLine<'a> {
+    pub(crate) code: u16,
+    /// The last line of its reply.
+    pub(crate) last: bool,
+    /// Behind the code and its separator.
+    pub(crate) text: &'a [u8],
+}
+
+/// Reads a line without its CRLF; `None`: it is none.
+pub(crate) fn reply_line(line: &[u8]) -> Option<ReplyLine<'_>> {
+    let code = map(
+        take_while_m_n(3, 3, |b: u8| b.is_ascii_digit()),
+        |digits: &[u8]| digits.iter().fold(0, |n, d| n * 10 + u16::from(d - b'0')),
+    );
+    let code = verify(code, |code| (200..600).contains(code));
+    let end = alt((
+        map(preceded(tag("-"), rest), |text| (false, text)),
+        map(preceded(tag(" "), rest), |text| (true, text)),
+        map(all_consuming(tag("")), |text| (true, text)),
+    ));
+    let parsed: IResult<&[u8], (u16, (bool, &[u8]))> = (code, end).parse(line);
+    parsed
+        .ok()
+        .map(|(_, (code, (last, text)))| ReplyLine { code, last, text })
+}
+
+/// The enhanced status code (RFC 2034) at a text's beginning, and what follows it.
+pub(crate) fn enhanced(text: &[u8]) -> (Option<&[u8]>, &[u8]) {
+    let code: IResult<&[u8], &[u8]> = terminated(
+        recognize((digit1, tag("."), digit1, tag("."), digit1)),
+        alt((tag(" "), all_consuming(tag("")))),
+    )
+    .parse(text);
+    match code {
+        Ok((text, code)) => (Some(code), text),
+        Err(_) => (None, text),
+    }
+}
+
+/// A host name or address literal, and what clients send for one.
+fn is_name(name: &[u8]) -> bool {
+    !name.is_empty() && name.len() <= 512 && name.iter().all(|&b| b >= 0x20 && b != 0x7f)
+}
+
+/// A mechanism and, perhaps, an initial response.
+type Arguments<'a> = (&'a [u8], Option<&'a [u8]>);
+
+/// `"AUTH" SP sasl-mech [SP initial-response]` (RFC 4954 §4)
+fn auth_arguments(bytes: &[u8]) -> IResult<&[u8], Arguments<'_>> {
+    all_consuming((word, opt(preceded(tag(" "), word)))).parse(bytes)
+}
+
+fn word(bytes: &[u8]) -> IResult<&[u8], &[u8]> {
+    take_while1(|b| b > 0x20 && b != 0x7f).parse(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn commands_are_told_apart() {
+        assert!(matches!(
+            command(b"ehlo [127.0.0.1]"),
+            Command::Ehlo(b"[127.0.0.1]")
+        ));
+        assert!(matches!(command(b"HELO a "), Command::Helo(b"a")));
+        assert!(matches!(command(b"EHLO"), Command::Malformed(_)));
+        assert!(matches!(
+            command(b"AUTH PLAIN"),
+            Command::Auth {
+                mechanism: b"PLAIN",
+                initial: None
+            }
+        ));
+        assert!(matches!(
+            command(b"auth login dQ=="),
+            Command::Auth {
+                mechanism: b"login",
+                initial: Some(b"dQ==")
+            }
+        ));
+        assert!(matches!(command(b"AUTH PLAIN a b"), Command::Malformed(_)));
+        assert!(matches!(command(b"MAIL FROM:<a@b>"), Command::Other));
+        assert!(matches!(command(b"NOOP x"), Command::Pass));
+        assert!(matches!(command(b""), Command::Other));
+    }
+
+    #[test]
+    fn reply_lines_are_read() {
+        assert!(
+            reply_line(b"250-SIZE 1")
+                .is_some_and(|l| l.code == 250 && !l.last && l.text == b"SIZE 1")
+        );
+        assert!(reply_line(b"250").is_some_and(|l| l.last && l.text.is_empty()));
+        assert!(
+            reply_line(b"25 x").is_none()
+                && reply_line(b"2500 x").is_none()
+                && reply_line(b"99a").is_none()
+        );
+    }
+
+    #[test]
+    fn enhanced_codes_are_read() {
+        assert_eq!(
+            enhanced(b"5.7.139 disabled"),
+            (Some(&b"5.7.139"[..]), &b"disabled"[..])
+        );
+        assert_eq!(enhanced(b"5.7 x"), (None, &b"5.7 x"[..]));
+        assert_eq!(enhanced(b"no"), (None, &b"no"[..]));
+    }
+}
