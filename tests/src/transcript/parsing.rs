@@ -299,7 +299,7 @@ fn read_pieces(text: &str) -> Result<(Vec<Piece>, bool), String> {
     let mut rest = text;
     let mut crlf = true;
     while let Some(first) = rest.chars().next() {
-        let macro_end = || rest.find('}').ok_or("a macro without its }");
+        let macro_end = || closing_brace(rest).ok_or("a macro without its }");
         if rest == "\\" {
             crlf = false;
             rest = "";
@@ -351,6 +351,22 @@ fn read_pieces(text: &str) -> Result<(Vec<Piece>, bool), String> {
     Ok((pieces, crlf))
 }
 
+/// Where the brace that `text` begins with is closed; escaped braces do not count.
+fn closing_brace(text: &str) -> Option<usize> {
+    let (mut depth, mut escaped) = (0usize, false);
+    for (at, letter) in text.char_indices() {
+        match letter {
+            _ if escaped => escaped = false,
+            '\\' => escaped = true,
+            '{' => depth += 1,
+            '}' if depth == 1 => return Some(at),
+            '}' => depth -= 1,
+            _ => {}
+        }
+    }
+    None
+}
+
 fn take(bytes: &mut Vec<u8>) -> Option<Piece> {
     (!bytes.is_empty()).then(|| Piece::Bytes(std::mem::take(bytes)))
 }
@@ -383,6 +399,7 @@ mod tests {
             b"AHUAcA== {4}\r\n"
         );
         assert_eq!(read_input("{repeat:3:ab}\\").unwrap(), b"ababab");
+        assert_eq!(read_input("{b64:{repeat:3:a}\\}}").unwrap(), b"YWFhfQ==\r\n");
         assert!(read_input("x…").is_err());
         assert!(read_input("\\q").is_err());
     }
