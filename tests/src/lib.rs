@@ -4,6 +4,7 @@
 //! - [`driver`]: one session, two byte streams, virtual time. It keeps the rules of a driver (budgets, the order of
 //!   flushing and events) and reports a session that breaks its own.
 //! - [`transcript`]: the files under `transcripts/`, their format, and how they are replayed and compared.
+//! - `end_to_end`: the built program between a sandbox and clients, over real sockets.
 //! - [`simulation`]: plausible and hostile dialogues made from a stream of choices, for the property tests.
 //!
 //! Transcripts and properties need nothing but the state machines: `cargo test -p emailproxy-tests
@@ -12,5 +13,7 @@
 #![forbid(unsafe_code)]
 
 pub mod driver;
+#[cfg(feature = "end-to-end")]
+pub mod end_to_end;
 pub mod simulation;
 pub mod transcript;

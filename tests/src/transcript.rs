@@ -49,6 +49,7 @@ enum Input {
     Connected,
     ConnectFail(String),
     Shutdown,
+    Quiet,
 }
 
 impl Transcript {
@@ -190,6 +191,7 @@ fn apply(
         Input::Connected => driver.connect(&transcript.host, transcript.port),
         Input::ConnectFail(why) => driver.connect_failed(why),
         Input::Shutdown => driver.shutdown(),
+        Input::Quiet => {} // every input is followed by quiet; this one only keeps its neighbours apart
     }
     Ok(())
 }

@@ -147,6 +147,7 @@ fn read_action(text: &str) -> Result<Input, String> {
         "connected" | "reconnected" => Ok(Input::Connected),
         "connect-fail" => Ok(Input::ConnectFail(rest.to_owned())),
         "shutdown" => Ok(Input::Shutdown),
+        "quiet" => Ok(Input::Quiet),
         _ => Err(format!("{verb:?} is no action")),
     }
 }
@@ -399,7 +400,10 @@ mod tests {
             b"AHUAcA== {4}\r\n"
         );
         assert_eq!(read_input("{repeat:3:ab}\\").unwrap(), b"ababab");
-        assert_eq!(read_input("{b64:{repeat:3:a}\\}}").unwrap(), b"YWFhfQ==\r\n");
+        assert_eq!(
+            read_input("{b64:{repeat:3:a}\\}}").unwrap(),
+            b"YWFhfQ==\r\n"
+        );
         assert!(read_input("x…").is_err());
         assert!(read_input("\\q").is_err());
     }
