@@ -109,6 +109,8 @@ pub(crate) struct Core {
     pub(crate) server_link: ServerLink,
     pub(crate) upstream: Option<Upstream>,
     pub(crate) attempt: Option<Attempt>,
+    /// The bytes at hand go on behind the frame that is being taken.
+    pub(crate) more_follows: bool,
     /// A login has been refused: from then on the server may close without ending the session.
     pub(crate) refused_before: bool,
     timers: Timers,
@@ -140,6 +142,7 @@ impl Core {
             server_link: ServerLink::Connecting,
             upstream: None,
             attempt: None,
+            more_follows: false,
             refused_before: false,
             timers,
             now,
@@ -390,7 +393,6 @@ impl Core {
         self.reason = Some(reason);
         self.client.receive.clear();
         self.server.receive.clear();
-        self.server.send.clear();
         self.timers = Timers {
             drain: Some(self.now + self.config.limits.drain),
             ..Timers::default()
@@ -471,13 +473,18 @@ impl Core {
         }
         match self.phase {
             Phase::Dialogue | Phase::Settling => match from {
-                Side::Client => limits.held.saturating_sub(link.receive.len()),
+                // More than the longest frame, so that a frame that is too long is noticed.
+                Side::Client => {
+                    let line = limits.imap_line + 2 * limits.imap_literal;
+                    let room = limits.held.max(line).max(limits.line) + 1;
+                    room.saturating_sub(link.receive.len())
+                }
                 Side::Server if self.server_link != ServerLink::Up => 0,
                 Side::Server if self.client.send.len() >= limits.send_buffer => 0,
-                Side::Server => limits
-                    .held
-                    .max(limits.server_line)
-                    .saturating_sub(link.receive.len()),
+                Side::Server => {
+                    let room = limits.held.max(limits.server_line) + 1;
+                    room.saturating_sub(link.receive.len())
+                }
             },
             Phase::Relay if from == Side::Client && self.shutting_down => 0,
             Phase::Relay => limits

@@ -175,13 +175,17 @@ impl Session {
                     let text = "The mail server did not answer in time";
                     self.server_failed(text, Reason::TimedOut(Side::Server, "no answer".into()));
                 }
+                Expired::BeforeLogin if self.core.phase == Phase::Settling => {
+                    if self.core.client.receive.is_empty() {
+                        self.core.begin_relay();
+                    } else {
+                        let why = "a command behind the login never ended";
+                        self.core.abort(Reason::TimedOut(Side::Client, why.into()));
+                    }
+                }
                 Expired::BeforeLogin => {
-                    let why = "no login";
-                    self.farewell(
-                        Farewell::Idle,
-                        "Too long without a login",
-                        Reason::TimedOut(Side::Client, why.into()),
-                    );
+                    let reason = Reason::TimedOut(Side::Client, "no login".into());
+                    self.farewell(Farewell::Idle, "Too long without a login", reason);
                 }
                 Expired::Drain if self.core.phase == Phase::Relay => {
                     self.core.abort(Reason::Shutdown)
@@ -300,18 +304,6 @@ impl Session {
         if side == Side::Server && self.core.server_link != ServerLink::Up {
             return;
         }
-        let limit = self.core.config.limits.held;
-        if side == Side::Server
-            && self.core.phase == Phase::Settling
-            && self.core.link(side).receive.len() + bytes.len()
-                > limit.max(self.core.config.limits.server_line)
-        {
-            self.core.abort(Reason::Limit(
-                side,
-                "too much data behind its answer to the login".into(),
-            ));
-            return;
-        }
         self.core.link_mut(side).receive.push(bytes);
     }
 
@@ -324,6 +316,7 @@ impl Session {
                 Framed::Incomplete => break,
                 Framed::Complete(len) => {
                     used += len;
+                    self.core.more_follows = used < input.len();
                     self.machine.frame(&mut self.core, side, &rest[..len]);
                 }
                 Framed::Literal {

@@ -118,6 +118,12 @@ impl Imap {
             core.config.local_tls,
             LocalTls::StartTlsRequired | LocalTls::StartTlsOptional
         );
+        if offered && core.client.tls == Tls::Plain && core.more_follows {
+            // Whoever sent it would have it read as if it had come over TLS.
+            self.farewell(core, Farewell::BadInput, "Data behind STARTTLS, before TLS");
+            let why = "it sent data behind STARTTLS, before TLS";
+            return core.close(Reason::Protocol(Side::Client, why.into()));
+        }
         if offered && core.client.tls == Tls::Plain {
             self.answer(core, format_args!("OK Begin TLS negotiation now"));
             core.upgrade(Side::Client);
@@ -309,7 +315,10 @@ impl Imap {
         match grammar::head(frame) {
             _ if may_be_response => {}
             Some(head) if grammar::is_authentication(head.verb) => {
-                self.response_may_follow = head.verb.eq_ignore_ascii_case(b"AUTHENTICATE");
+                self.response_may_follow = matches!(
+                    grammar::command(frame),
+                    Some((_, Command::Authenticate { initial: None, .. }))
+                );
                 self.tag = head.tag.to_vec();
                 self.answer(core, format_args!("BAD Already authenticated"));
             }

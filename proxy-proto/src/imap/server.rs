@@ -16,7 +16,7 @@ use crate::{
 impl Imap {
     pub(super) fn server_literal(&mut self, core: &mut Core, so_far: &[u8], len: usize) -> bool {
         if so_far.len().saturating_add(len) > core.config.limits.server_line {
-            self.unusable(core, "The mail server sent too long a literal");
+            self.over_limit(core, "The mail server sent too long a literal");
             return false;
         }
         self.server_framer.accept();
@@ -156,7 +156,10 @@ impl Imap {
 
     fn asked(&mut self, core: &mut Core, asked: Vec<u8>, response: Response<'_>) {
         match response {
-            Response::Capability(list) if list.len() <= core.config.limits.capabilities => {
+            Response::Capability(list) if list.len() > core.config.limits.capabilities => {
+                self.over_limit(core, "The mail server's capability list is too long");
+            }
+            Response::Capability(list) => {
                 self.learn(list);
                 self.server = Server::Asked { tag: asked };
             }
@@ -178,7 +181,7 @@ impl Imap {
                 text,
                 ..
             } => self.bye(core, text),
-            Response::Tagged { .. } | Response::Continuation(_) | Response::Capability(_) => {
+            Response::Tagged { .. } | Response::Continuation(_) => {
                 self.unusable(core, "The mail server's capabilities cannot be understood");
             }
             Response::Condition { .. } | Response::Data => {
@@ -302,6 +305,13 @@ impl Imap {
                 self.learn(list);
                 let list = capability::rebuild(list, Self::client_may(core));
                 core.tell_client(&[b"* CAPABILITY ", &list[..], b"\r\n"].concat());
+            }
+            Response::Condition {
+                status: Status::Bye,
+                ..
+            } if core.waiting_for_credentials() => {
+                // A new connection is opened once there is a bearer; the client need not know.
+                core.server_gone();
             }
             Response::Condition {
                 status: Status::Bye,
@@ -435,9 +445,9 @@ impl Imap {
                 self.server = Server::Idle;
                 if status == Status::Ok {
                     let held = std::mem::take(&mut self.held);
-                    core.accepted();
                     core.pass(Side::Client, &held);
                     core.tell_client(frame);
+                    core.accepted();
                     return;
                 }
                 self.held = Vec::new();
@@ -445,7 +455,7 @@ impl Imap {
             }
             (exchange, Response::Capability(_) | Response::Condition { .. } | Response::Data) => {
                 if self.held.len() + frame.len() > core.config.limits.held {
-                    return self.unusable(
+                    return self.over_limit(
                         core,
                         "The mail server sent too much before its answer to the login",
                     );

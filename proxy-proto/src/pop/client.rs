@@ -126,6 +126,12 @@ impl Pop {
             core.config.local_tls,
             LocalTls::StartTlsRequired | LocalTls::StartTlsOptional
         );
+        if offered && core.client.tls == Tls::Plain && core.more_follows {
+            // Whoever sent it would have it read as if it had come over TLS.
+            self.farewell(core, Farewell::BadInput, "Data behind STLS, before TLS");
+            let why = "it sent data behind STLS, before TLS";
+            return core.close(Reason::Protocol(Side::Client, why.into()));
+        }
         if offered && core.client.tls == Tls::Plain {
             core.tell_client(b"+OK Begin TLS negotiation now\r\n");
             core.upgrade(Side::Client);
@@ -196,7 +202,8 @@ impl Pop {
                     return Settled::Used(len); // a response to the AUTH that was just refused
                 }
                 if grammar::is_authentication(name) {
-                    self.response_may_follow = name.eq_ignore_ascii_case(b"AUTH");
+                    self.response_may_follow =
+                        matches!(grammar::command(line), Command::Auth(Some((_, None))));
                     core.tell_client(b"-ERR Already authenticated\r\n");
                 } else {
                     core.pass(Side::Server, &held[..len]);

@@ -210,4 +210,9 @@ impl Pop {
             Reason::Protocol(Side::Server, text.into()),
         );
     }
+
+    /// The server exceeded a limit: ends the session.
+    fn over_limit(&mut self, core: &mut Core, text: &str) {
+        unusable(self, core, text, Reason::Limit(Side::Server, text.into()));
+    }
 }

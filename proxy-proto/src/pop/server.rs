@@ -21,6 +21,8 @@ enum Listed {
     Done(Vec<u8>),
     /// A negative answer.
     Refused,
+    /// Longer than [`Limits::capabilities`](crate::Limits::capabilities).
+    TooLong,
     /// Neither.
     Broken,
 }
@@ -53,6 +55,9 @@ impl Pop {
                     }
                     // It knows no CAPA; that it knows no STLS either is for it to say.
                     Listed::Refused => self.start_tls_upstream(core),
+                    Listed::TooLong => {
+                        self.over_limit(core, "The mail server's capability list is too long")
+                    }
                     Listed::Broken => {
                         self.unusable(core, "The mail server's capabilities cannot be understood")
                     }
@@ -70,6 +75,11 @@ impl Pop {
             },
             Server::Upgrading => self.unusable(core, "The mail server spoke before TLS"),
             Server::Idle => match grammar::reply(line) {
+                Some(Reply::Err { .. }) if core.waiting_for_credentials() => {
+                    // A new connection is opened once there is a bearer; the client need not know.
+                    core.server_gone();
+                    self.server = Server::Idle;
+                }
                 // A server that ends the session says so before it closes.
                 Some(Reply::Err { .. }) => {
                     core.tell_client(frame);
@@ -92,6 +102,9 @@ impl Pop {
                     core.server_answered();
                     core.tell_client(frame);
                     self.idle(core);
+                }
+                Listed::TooLong => {
+                    self.over_limit(core, "The mail server's capability list is too long")
                 }
                 Listed::Broken => {
                     self.unusable(core, "The mail server's capabilities cannot be understood")
@@ -215,8 +228,8 @@ impl Pop {
             (Exchange::Credentials | Exchange::Challenged(_), Some(Reply::Ok)) => {
                 core.server_answered();
                 self.server = Server::Idle;
-                core.accepted();
                 core.tell_client(frame);
+                core.accepted();
             }
             (exchange, Some(Reply::Err { code, text })) => {
                 core.server_answered();
@@ -276,7 +289,7 @@ fn list(core: &Core, mut listing: Listing, frame: &[u8], line: &[u8]) -> Listed 
         return Listed::Done(listing.lines);
     }
     if listing.lines.len() + frame.len() > core.config.limits.capabilities {
-        return Listed::Broken;
+        return Listed::TooLong;
     }
     listing.lines.extend_from_slice(frame);
     Listed::Going(listing)

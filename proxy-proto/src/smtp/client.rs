@@ -101,6 +101,15 @@ impl Smtp {
             core.config.local_tls,
             LocalTls::StartTlsRequired | LocalTls::StartTlsOptional
         );
+        if offered && core.client.tls == Tls::Plain && core.more_follows {
+            // Whoever sent it would have it read as if it had come over TLS.
+            core.tell_client(
+                b"554 5.5.1 Data behind STARTTLS, before TLS
+",
+            );
+            let why = "it sent data behind STARTTLS, before TLS";
+            return core.close(Reason::Protocol(Side::Client, why.into()));
+        }
         if offered && core.client.tls == Tls::Plain {
             core.tell_client(b"220 2.0.0 Ready to start TLS\r\n");
             core.upgrade(Side::Client);
@@ -163,12 +172,14 @@ impl Smtp {
         }
         match Framer::default().look(held, core.config.limits.line, false) {
             Framed::Complete(len) => {
-                let verb = grammar::verb(&held[..len - 2]);
+                let line = &held[..len - 2];
+                let verb = grammar::verb(line);
                 let known = is_known(verb) || grammar::is_authentication(verb);
                 if self.response_may_follow && !known {
                     return Settled::Used(len); // a response to the AUTH that was just refused
                 }
-                self.response_may_follow = verb.eq_ignore_ascii_case(b"AUTH");
+                self.response_may_follow =
+                    matches!(grammar::command(line), Command::Auth { initial: None, .. });
                 if grammar::is_authentication(verb) {
                     core.tell_client(b"503 5.5.1 Already authenticated\r\n");
                 } else {
@@ -177,7 +188,6 @@ impl Smtp {
                 }
                 Settled::Used(len)
             }
-            Framed::Incomplete if held.is_empty() => Settled::Release,
             Framed::Incomplete => Settled::More,
             Framed::Literal { .. } | Framed::Broken(_) => {
                 core.abort(Reason::Protocol(

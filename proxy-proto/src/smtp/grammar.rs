@@ -100,7 +100,8 @@ pub(crate) fn reply_line(line: &[u8]) -> Option<ReplyLine<'_>> {
         map(preceded(tag(" "), rest), |text| (true, text)),
         map(all_consuming(tag("")), |text| (true, text)),
     ));
-    let parsed: IResult<&[u8], (u16, (bool, &[u8]))> = (code, end).parse(line);
+    type Parsed<'a> = (u16, (bool, &'a [u8]));
+    let parsed: IResult<&[u8], Parsed<'_>> = (code, end).parse(line);
     parsed
         .ok()
         .map(|(_, (code, (last, text)))| ReplyLine { code, last, text })

@@ -215,4 +215,9 @@ impl Smtp {
             Reason::Protocol(Side::Server, text.into()),
         );
     }
+
+    /// The server exceeded a limit: ends the session.
+    fn over_limit(&mut self, core: &mut Core, text: &str) {
+        unusable(self, core, text, Reason::Limit(Side::Server, text.into()));
+    }
 }

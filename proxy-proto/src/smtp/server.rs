@@ -28,7 +28,7 @@ impl Smtp {
             );
         }
         if self.reply.len() + frame.len() > core.config.limits.capabilities {
-            return self.unusable(core, "The mail server's answer is too long");
+            return self.over_limit(core, "The mail server's answer is too long");
         }
         self.reply.extend_from_slice(frame);
         if parsed.last {
@@ -44,6 +44,10 @@ impl Smtp {
         }
         match self.server {
             Server::Greeting => self.greeting(core, reply, code, text),
+            _ if code == 421 && core.waiting_for_credentials() => {
+                // A new connection is opened once there is a bearer; the client need not know.
+                core.server_gone();
+            }
             // RFC 5321 §3.8: with 421 the server closes, whatever it was asked.
             _ if code == 421 && core.attempt.is_none() && core.phase == Phase::Dialogue => {
                 core.tell_client(reply);
@@ -174,8 +178,8 @@ impl Smtp {
             }
             (Exchange::Credentials | Exchange::Challenged, 235) => {
                 self.server = Server::Idle;
-                core.accepted();
                 core.tell_client(reply);
+                core.accepted();
             }
             (_, 400..=599) => {
                 self.server = Server::Idle;
