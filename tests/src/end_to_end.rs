@@ -14,7 +14,10 @@ use std::{
     net::{Shutdown, TcpListener, TcpStream},
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Stdio},
-    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Condvar, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU32, Ordering},
+    },
     thread,
     time::{Duration, Instant},
 };
@@ -408,10 +411,21 @@ fn configuration(setup: &Setup, sandbox: &Sandbox, ports: &[u16; 4]) -> String {
     text
 }
 
-/// Four ports that are free now: one for each protocol, one for the redirect.
+/// Four ports that are free now: one for each protocol, one for the redirect. The program cannot be told to take any
+/// free port, so they are sought below the range from which systems take ports for outgoing connections, and in another
+/// place by each process and each call.
 fn free_ports() -> [u16; 4] {
-    let listeners = [(); 4].map(|()| TcpListener::bind(("127.0.0.1", 0)).expect("a free port"));
-    listeners.map(|listener| listener.local_addr().expect("its address").port())
+    static CALLS: AtomicU32 = AtomicU32::new(0);
+    loop {
+        let turn = CALLS.fetch_add(1, Ordering::Relaxed);
+        let block = std::process::id().wrapping_mul(7).wrapping_add(turn) % 4500;
+        let first = 14_000 + u16::try_from(block * 4).unwrap_or_default();
+        let ports = [0, 1, 2, 3].map(|offset| first + offset);
+        let free = |port: &u16| TcpListener::bind(("127.0.0.1", *port)).is_ok();
+        if ports.iter().all(free) {
+            return ports;
+        }
+    }
 }
 
 /// The program as a child process; killed when dropped.
@@ -519,7 +533,8 @@ impl Program {
                 thread::sleep(Duration::from_millis(5));
             }
         }
-        true
+        // Still there: it was not somebody else who answered.
+        self.child.try_wait().expect("the child's state").is_none()
     }
 
     fn signal(&self, signal: Signal) {
