@@ -113,7 +113,7 @@ fn client_trouble(error: &io::Error) -> String {
 fn server_trouble(error: &io::Error) -> String {
     match tls_error(error) {
         Some(Error::InvalidCertificate(error)) => match error {
-            CertificateError::UnknownIssuer => {
+            CertificateError::UnknownIssuer | CertificateError::BadSignature => {
                 "its certificate comes from an authority that is not trusted: name the authority's certificate in server_ca_path"
                     .to_owned()
             }

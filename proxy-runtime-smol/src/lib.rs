@@ -13,6 +13,8 @@ mod runtime;
 mod session;
 mod stop;
 mod stream;
+#[cfg(test)]
+mod tests;
 mod tls;
 
 pub use listen::{Bound, ListenError, ListenerConfig};

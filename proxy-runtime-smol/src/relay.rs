@@ -297,7 +297,3 @@ impl Direction {
         Poll::Ready(Ok(()))
     }
 }
-
-#[cfg(test)]
-#[path = "relay_tests.rs"]
-mod tests;

@@ -6,7 +6,7 @@ use futures_lite::{AsyncRead, AsyncWrite};
 use futures_rustls::TlsStream;
 use std::{
     io::{self, IoSlice},
-    net::TcpStream,
+    net::{Shutdown, TcpStream},
     pin::Pin,
     task::{Context, Poll, ready},
     time::Duration,
@@ -139,6 +139,13 @@ impl Socket {
         self.ahead.is_some()
     }
 
+    /// Closes with a reset, as a peer does that crashes.
+    #[cfg(test)]
+    pub(crate) fn reset(self) {
+        let options = socket2::SockRef::from(self.tcp.get_ref());
+        let _ = options.set_linger(Some(Duration::ZERO));
+    }
+
     /// The first bytes, left in place: how many there are, 0 at the end.
     pub(crate) fn poll_peek(
         &self,
@@ -213,8 +220,8 @@ impl AsyncWrite for Socket {
         Pin::new(&mut self.get_mut().tcp).poll_flush(cx)
     }
 
-    fn poll_close(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match ready!(Pin::new(&mut self.get_mut().tcp).poll_close(cx)) {
+    fn poll_close(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.tcp.get_ref().shutdown(Shutdown::Write) {
             // The peer was faster.
             Err(error) if error.kind() == io::ErrorKind::NotConnected => Poll::Ready(Ok(())),
             result => Poll::Ready(result),
