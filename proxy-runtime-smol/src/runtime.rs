@@ -126,7 +126,7 @@ impl Runtime {
 
     /// Makes `listeners` the ones that are open: new ones are bound, missing ones closed, those with the same
     /// address and port stay bound (port 0: with the same address and heading) and take over the rest of the new
-    /// configuration for later clients. Open sessions go on as they began.
+    /// configuration for later clients. Open sessions go on as they began. Ports given up are free when this returns.
     ///
     /// # Errors
     /// All listeners that cannot be opened; in that case nothing has changed.
@@ -181,6 +181,19 @@ impl Runtime {
             }
         }
 
+        let leaving = self.replace(listeners, bound);
+        for one in leaving {
+            one.close().await;
+        }
+        Ok(())
+    }
+
+    /// Puts the listeners in their new order; returns those that are not among them any more.
+    fn replace(
+        &self,
+        listeners: Vec<ListenerConfig>,
+        mut bound: Vec<(ListenerConfig, Vec<TcpListener>)>,
+    ) -> Vec<Open> {
         let mut open = self.open();
         let mut before = std::mem::take(&mut *open);
         for config in listeners {
@@ -197,7 +210,7 @@ impl Runtime {
                 open.extend(self.accept_on(config, sockets));
             }
         }
-        Ok(())
+        before
     }
 
     /// The open listeners, in the order of the last [`apply`](Self::apply).

@@ -8,7 +8,9 @@ use rustls::{
 };
 use std::{
     collections::HashMap,
-    env, fs, io,
+    env,
+    ffi::OsString,
+    fs, io,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
 };
@@ -32,12 +34,13 @@ pub struct Trust {
 impl Trust {
     /// Trusts the platform's roots, or those of the file that `SSL_CERT_FILE` names.
     pub fn new() -> Self {
-        // With SSL_CERT_DIR set as well, the platform verifier reads both where they have a meaning.
-        let instead = match env::var_os("SSL_CERT_DIR") {
-            Some(_) => None,
-            None => env::var_os("SSL_CERT_FILE"),
-        };
-        Trust::instead_of_the_platform(instead.filter(|path| !path.is_empty()).map(PathBuf::from))
+        Trust::by_variables(env::var_os("SSL_CERT_FILE"), env::var_os("SSL_CERT_DIR"))
+    }
+
+    pub(crate) fn by_variables(file: Option<OsString>, folder: Option<OsString>) -> Self {
+        // With a folder as well, the platform verifier reads both where they have a meaning.
+        let file = file.filter(|file| !file.is_empty() && folder.is_none());
+        Trust::instead_of_the_platform(file.map(PathBuf::from))
     }
 
     /// Trusts the certificates of one PEM file and nothing else.

@@ -83,6 +83,30 @@ fn a_further_authority_counts_beside_the_first() {
 }
 
 #[test]
+fn the_file_of_the_environment_takes_the_place_of_the_platform_roots() {
+    let authority = Authority::new();
+    let file = authority.path("ca.pem").into_os_string();
+    let (near, far) = sockets();
+    let config = Trust::by_variables(Some(file), None)
+        .client_config(None)
+        .unwrap();
+    let local = authority.leaf("localhost").server_config();
+    let (near, far) = smol::block_on(zip(
+        handshake::with_server(Socket::new(near), config, "localhost", PATIENCE),
+        handshake::with_client(Socket::new(far), local, PATIENCE),
+    ));
+    assert!(near.is_ok() && far.is_ok());
+    let missing = authority.path("missing.pem").into_os_string();
+    let error = Trust::by_variables(Some(missing), None)
+        .client_config(None)
+        .unwrap_err();
+    assert!(
+        error.to_string().contains("missing.pem: cannot be read"),
+        "{error}"
+    );
+}
+
+#[test]
 fn one_set_of_roots_is_one_configuration() {
     let authority = Authority::new();
     let trust = authority.trust();

@@ -462,6 +462,26 @@ async fn upgraded(stage: &Stage, client: Client) -> Client {
 }
 
 #[test]
+fn the_client_side_is_upgraded_by_starttls() {
+    let stage = Stage::new(Protocol::Smtp);
+    patiently(async {
+        let mut session = SessionConfig::new(Protocol::Smtp);
+        session.local_tls = LocalTls::StartTlsRequired;
+        let (mut client, server) = stage.connected(session).await;
+        let server = smol::spawn(async { server.await.serve().await });
+        client.hear_from("220 ").await;
+        client.say("EHLO laptop.example\r\n").await;
+        client.hear_from("250 ").await;
+        client.say("STARTTLS\r\n").await;
+        client.hear_from("220 ").await;
+        let mut client = upgraded(&stage, client).await;
+        log_in_greeted(&mut client, Protocol::Smtp, "right").await;
+        talk(&mut client).await;
+        assert_eq!(server.await, expected_token());
+    });
+}
+
+#[test]
 fn a_client_that_leaves_gives_up_its_request() {
     let stage = Stage::new(Protocol::Imap);
     patiently(async {
@@ -570,7 +590,7 @@ fn shutdown_says_farewell_before_login() {
                 while server.lines.hear().await.is_some() {}
             });
             if protocol == Protocol::Imap {
-                // The proxy may still be asking for capabilities: the farewell comes all the same.
+                // The server leaves the proxy's own question for capabilities open: the farewell comes all the same.
             } else {
                 client.hear_from(greeting(protocol)).await;
             }
