@@ -1,15 +1,46 @@
 //! Login name and password in, bearer token out: one request per account at a time.
+//!
+//! A login first opens what is saved of its account; a token that lives long enough is all it needs. Else it boards a *flight*: a
+//! detached task that refreshes, authorises afresh, asks the user, and saves. Flights are keyed by account, and by password and
+//! settings (a keyed hash), so that nobody shares a token or a consent that is not theirs. A flight goes on when the login that
+//! began it has left.
 
-use crate::{consent::Consent, settings::Settings, store::Saver, transport::Transport};
+mod brake;
+mod errand;
+mod flight;
+mod grant;
+mod saved;
+
+use crate::{
+    consent::Consent,
+    crypt::{Kdf, NoRandomness},
+    flow::answer::clean,
+    keyring::{Busy, Keyring, Tag},
+    settings::{Account, FlowKind, Settings},
+    store::{Saver, Unsaved},
+    transport::Transport,
+};
+use brake::Brake;
+use errand::Errand;
+use flight::{AccountState, AfterRefusal, Flight};
 use proxy_proto::{BoxFuture, Mechanism, Protocol, Secret};
+use saved::{Form, Holdings, Unlocked};
 use std::{
+    collections::{HashMap, HashSet},
     net::IpAddr,
-    sync::Arc,
+    sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock},
+    thread::available_parallelism,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 /// PBKDF2 iterations of values that are written now.
 pub const NEW_ITERATIONS: u32 = 1_200_000;
+
+/// How often a login looks again after it has waited for another password's flight.
+const LOOKS: usize = 16;
+
+/// Longest password: more would only feed the key derivation.
+const LONGEST_PASSWORD: usize = 16 * 1024;
 
 /// Runs a future to its end, detached; the embedder's executor.
 pub type Spawn = Arc<dyn Fn(BoxFuture<()>) + Send + Sync>;
@@ -64,7 +95,7 @@ pub struct Parts {
 pub struct Attempt {
     /// As the client gave it.
     pub user: Arc<str>,
-    /// The local password; never empty.
+    /// The local password; an empty one is refused.
     pub password: Secret,
     /// Chooses `sasl_user_imap` and kin.
     pub protocol: Protocol,
@@ -76,7 +107,7 @@ pub struct Attempt {
 
 /// What goes upstream.
 pub struct Token {
-    /// The access token.
+    /// The access token: visible ASCII.
     pub token: Secret,
     /// The identity to send.
     pub user: Arc<str>,
@@ -95,27 +126,491 @@ pub enum Denial {
 
 /// The heart of this crate.
 pub struct Authenticator {
-    #[allow(dead_code)]
-    parts: Parts,
+    settings: RwLock<Arc<Settings>>,
+    saver: Arc<Saver>,
+    config_saver: Option<Arc<Saver>>,
+    consent: Arc<dyn Consent>,
+    transport: Arc<dyn Transport>,
+    spawn: Spawn,
+    clock: Arc<dyn Clock>,
+    new_iterations: u32,
+    keyring: Keyring,
+    brake: Mutex<Brake>,
+    accounts: Mutex<HashMap<Arc<str>, AccountState>>,
+    /// Accounts whose plain client secret has been saved encrypted under these settings: from then on the password has to open it.
+    sealed: Mutex<HashSet<Arc<str>>>,
 }
 
 impl Authenticator {
     /// Starts without any flight; no IO.
-    pub fn new(parts: Parts) -> Arc<Self> {
-        Arc::new(Authenticator { parts })
+    pub fn new(parts: Parts) -> Result<Arc<Self>, NoRandomness> {
+        let threads = available_parallelism()
+            .map_or(1, |n| n.get().div_ceil(2))
+            .min(4);
+        Ok(Arc::new(Authenticator {
+            settings: RwLock::new(parts.settings),
+            saver: parts.saver,
+            config_saver: parts.config_saver,
+            consent: parts.consent,
+            transport: parts.transport,
+            spawn: parts.spawn,
+            clock: parts.clock,
+            new_iterations: parts.new_iterations.max(1),
+            keyring: Keyring::new(threads)?,
+            brake: Mutex::default(),
+            accounts: Mutex::default(),
+            sealed: Mutex::default(),
+        }))
     }
 
     /// Replaces the settings (SIGHUP); results that come in under other settings of their account are dropped.
     pub fn reload(&self, settings: Arc<Settings>) {
-        let _ = settings;
+        *self
+            .settings
+            .write()
+            .unwrap_or_else(PoisonError::into_inner) = settings;
+        lock(&self.sealed).clear();
+        for state in lock(&self.accounts).values_mut() {
+            state.pause = None;
+        }
     }
 
-    /// Answers a login.
+    /// Answers a login. Dropping the future withdraws the login only: what it began goes on.
     pub async fn token(self: &Arc<Self>, attempt: Attempt) -> Result<Token, Denial> {
-        let _ = attempt;
-        Err(Denial::Temporary(String::new()))
+        let user = clean(&attempt.user, &[]);
+        if attempt.password.is_empty() {
+            return Err(Denial::Denied(format!("no password was given for {user}")));
+        }
+        if attempt.password.expose().len() > LONGEST_PASSWORD {
+            return Err(Denial::Denied(format!(
+                "the password given for {user} is too long"
+            )));
+        }
+        let settings = self.settings();
+        let Some(account) = settings.account(&attempt.user) else {
+            return Err(self.unknown(&attempt, &user).await);
+        };
+        let access = self
+            .access_token(&settings, &account, &attempt, &user)
+            .await?;
+        let tag = self.token_tag(&access);
+        self.state(&account.name, |state| state.refusals.hand_out(tag));
+        Ok(Token {
+            token: access,
+            user: sasl_user(&account, attempt.protocol),
+            mechanism: account.sasl_mechanism,
+        })
     }
 
-    /// Waits until what was to be saved is saved, or the store has refused once more.
-    pub async fn flush(&self) {}
+    /// Waits until what was to be saved is saved; gives what the store has refused once more. For the end of the process.
+    pub async fn flush(&self) -> Vec<Unsaved> {
+        self.saver.flush().await
+    }
+
+    async fn access_token(
+        self: &Arc<Self>,
+        settings: &Arc<Settings>,
+        account: &Arc<Account>,
+        attempt: &Attempt,
+        user: &str,
+    ) -> Result<Secret, Denial> {
+        for _ in 0..LOOKS {
+            let holdings = self.holdings(account).await?;
+            if !holdings.password_is_known(&self.keyring, account, &attempt.password) {
+                self.brake(attempt.client, user).await?;
+            }
+            let unlocked = holdings
+                .unlock(
+                    &self.keyring,
+                    account,
+                    &attempt.password,
+                    self.plain_secret(account).is_some(),
+                    self.form(settings),
+                )
+                .await
+                .map_err(|Busy| busy(user))?;
+            let need = match unlocked {
+                Unlocked::Empty => Need::Authorization,
+                Unlocked::Open(opened) => match (opened.access, &attempt.rejected) {
+                    (Some(access), None) => {
+                        let life = self.life(account, &access, holdings.expiry);
+                        if life == Life::Long && !opened.stale {
+                            tracing::debug!(account = %account.name, "the saved token serves");
+                            return Ok(access);
+                        }
+                        Need::Renewal
+                    }
+                    (Some(access), Some(_)) => {
+                        let life = self.life(account, &access, holdings.expiry);
+                        Need::AfterRefusal {
+                            access,
+                            long: life == Life::Long,
+                        }
+                    }
+                    (None, _) => Need::Renewal,
+                },
+                Unlocked::Wrong { secret, iterations } => {
+                    lock(&self.brake).wrong(attempt.client, self.clock.now());
+                    let user_decides = !matches!(
+                        account.flow,
+                        FlowKind::ClientCredentials | FlowKind::ServiceAccount
+                    );
+                    let afresh = settings.options.delete_account_token_on_password_error;
+                    if secret || !user_decides || !afresh {
+                        self.pad(attempt, iterations).await;
+                        return Err(wrong_password(account, attempt, user, secret));
+                    }
+                    Need::Authorization
+                }
+                Unlocked::Damaged { heading, damaged } => {
+                    return Err(Denial::Temporary(format!(
+                        "{user}: the saved {} {}; remove it from section [{heading}] to log in afresh",
+                        damaged.option, damaged.why
+                    )));
+                }
+            };
+            let authorization = matches!(need, Need::Authorization);
+            match self.board(settings, account, attempt, need) {
+                Boarding::Aboard(flight) => {
+                    let result = flight.wait().await;
+                    if authorization
+                        && account.flow == FlowKind::Password
+                        && matches!(result, Err(Denial::Denied(_)))
+                    {
+                        lock(&self.brake).wrong(attempt.client, self.clock.now());
+                    }
+                    return result;
+                }
+                Boarding::NotNeeded(access) => return Ok(access),
+                Boarding::After(flight) => flight.wait_or_asking().await,
+                Boarding::Refused(denial) => return Err(denial),
+            }
+        }
+        Err(Denial::Temporary(format!(
+            "{user} is being logged in with other passwords; try again"
+        )))
+    }
+
+    /// Joins the flight of this account and password, or begins one.
+    fn board(
+        self: &Arc<Self>,
+        settings: &Arc<Settings>,
+        account: &Arc<Account>,
+        attempt: &Attempt,
+        need: Need,
+    ) -> Boarding {
+        let tag = self.keyring.tag(&[
+            b"flight",
+            account.name.as_bytes(),
+            attempt.password.expose().as_bytes(),
+            &account.fingerprint,
+        ]);
+        let now = self.clock.now();
+        let mut accounts = lock(&self.accounts);
+        let state = accounts.entry(account.name.clone()).or_default();
+        if let Some(aloft) = state.flights.iter().find(|aloft| aloft.tag == tag) {
+            if matches!(need, Need::AfterRefusal { .. }) {
+                state.refusals.joined();
+            }
+            return Boarding::Aboard(aloft.flight.clone());
+        }
+        let mut force = None;
+        match need {
+            Need::Renewal => {}
+            Need::Authorization => {
+                let mut others = state
+                    .flights
+                    .iter()
+                    .filter(|a| a.fingerprint == account.fingerprint);
+                if others.clone().any(|aloft| aloft.flight.is_asking()) {
+                    return Boarding::Refused(consent_pending(&account.name));
+                }
+                if let Some(aloft) = others.next() {
+                    return Boarding::After(aloft.flight.clone());
+                }
+            }
+            Need::AfterRefusal { access, long } => {
+                let access_tag = self.token_tag(&access);
+                match state.refusals.refused(access_tag, now) {
+                    AfterRefusal::Refresh => force = Some(access_tag),
+                    AfterRefusal::Current if long => return Boarding::NotNeeded(access),
+                    AfterRefusal::Current => {}
+                    AfterRefusal::Refuse => {
+                        let text = attempt.rejected.as_deref().unwrap_or_default();
+                        return Boarding::Refused(refused_again(account, text));
+                    }
+                }
+            }
+        }
+        let flight = Arc::<Flight>::default();
+        state.flights.push(flight::Aloft {
+            tag,
+            fingerprint: account.fingerprint,
+            flight: flight.clone(),
+        });
+        drop(accounts);
+        let landing = Landing {
+            authenticator: self.clone(),
+            account: account.name.clone(),
+            tag,
+            flight: flight.clone(),
+        };
+        let errand = Errand {
+            authenticator: self.clone(),
+            settings: settings.clone(),
+            account: account.clone(),
+            password: attempt.password.clone(),
+            client: attempt.client,
+            force,
+            flight: flight.clone(),
+        };
+        (self.spawn)(Box::pin(async move {
+            let result = errand.run().await;
+            if force.is_some() && matches!(result, Err(Denial::Temporary(_))) {
+                let account = &errand.account.name;
+                errand
+                    .authenticator
+                    .state(account, |state| state.refusals.not_made());
+            }
+            landing.land(result);
+        }));
+        Boarding::Aboard(flight)
+    }
+
+    /// The answer to a login name that has no account: to strangers the same as to a wrong password, at the same cost.
+    async fn unknown(&self, attempt: &Attempt, user: &str) -> Denial {
+        if let Err(denial) = self.brake(attempt.client, user).await {
+            return denial;
+        }
+        lock(&self.brake).wrong(attempt.client, self.clock.now());
+        self.pad(attempt, 0).await;
+        tracing::info!(client = %attempt.client, "login refused: there is no account {user}");
+        if is_local(attempt.client) {
+            Denial::Denied(format!(
+                "there is no account {user}: add a section [{user}] to the configuration file"
+            ))
+        } else {
+            refused_to_strangers(user)
+        }
+    }
+
+    /// Brings what a stranger's attempt has cost to what every attempt costs.
+    async fn pad(&self, attempt: &Attempt, spent: u32) {
+        let missing = self.new_iterations.saturating_sub(spent);
+        if missing == 0 || (spent > 0 && is_local(attempt.client)) {
+            return;
+        }
+        if let Ok(kdf) = Kdf::fresh(missing) {
+            let _ = self.keyring.derive("", &attempt.password, &kdf).await;
+        }
+    }
+
+    async fn brake(&self, client: IpAddr, user: &str) -> Result<(), Denial> {
+        let wait = lock(&self.brake).wait(client, self.clock.now());
+        let Some(wait) = wait else {
+            return Err(Denial::Temporary(format!(
+                "too many wrong passwords from {client}: {user} has to wait a minute"
+            )));
+        };
+        if !wait.is_zero() {
+            struct Waiting<'a>(&'a Mutex<Brake>, IpAddr);
+            impl Drop for Waiting<'_> {
+                fn drop(&mut self) {
+                    lock(self.0).waited(self.1);
+                }
+            }
+            let _waiting = Waiting(&self.brake, client);
+            self.clock.sleep(wait).await;
+        }
+        Ok(())
+    }
+
+    async fn holdings(&self, account: &Account) -> Result<Holdings, Denial> {
+        Holdings::load(account, &self.saver, self.config_saver.as_deref())
+            .await
+            .map_err(|e| {
+                Denial::Temporary(format!(
+                    "the tokens of {} cannot be read: {e}",
+                    account.name
+                ))
+            })
+    }
+
+    fn settings(&self) -> Arc<Settings> {
+        self.settings
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+
+    fn form(&self, settings: &Settings) -> Form {
+        Form {
+            format: settings.options.token_format,
+            iterations: self.new_iterations,
+        }
+    }
+
+    /// The client secret as it stands in the settings, unless it is to be opened with the password.
+    fn plain_secret<'a>(&self, account: &'a Account) -> Option<&'a Secret> {
+        account
+            .client_secret
+            .as_ref()
+            .filter(|_| !lock(&self.sealed).contains(&account.name))
+    }
+
+    /// Whether the access token serves, considering when it is to be renewed.
+    fn life(&self, account: &Account, access: &Secret, expiry: u64) -> Life {
+        const MARGIN: u64 = 600;
+        let tag = self.token_tag(access);
+        let lifetime = self.state(&account.name, |state| state.lifetime);
+        let margin = match lifetime {
+            Some((of, lifetime)) if of == tag => MARGIN.min(lifetime / 2),
+            // it was issued before this process began
+            _ => MARGIN,
+        };
+        let now = self.clock.now();
+        if expiry <= now {
+            Life::Over
+        } else if expiry - now <= margin {
+            Life::Short
+        } else {
+            Life::Long
+        }
+    }
+
+    fn token_tag(&self, access: &Secret) -> Tag {
+        self.keyring.tag(&[b"token", access.expose().as_bytes()])
+    }
+
+    /// What is remembered of the account; forgotten again when it says nothing.
+    fn state<T>(&self, account: &Arc<str>, with: impl FnOnce(&mut AccountState) -> T) -> T {
+        let mut accounts = lock(&self.accounts);
+        let state = accounts.entry(account.clone()).or_default();
+        let result = with(state);
+        if state.is_idle() {
+            accounts.remove(account);
+        }
+        result
+    }
+}
+
+/// What a login lacks.
+enum Need {
+    /// Nothing is saved, or it is saved under another password.
+    Authorization,
+    /// What is saved has to be refreshed, or rewritten.
+    Renewal,
+    /// The server refused a token; `access` is the one that is saved now, and whether it has long to live.
+    AfterRefusal { access: Secret, long: bool },
+}
+
+enum Boarding {
+    Aboard(Arc<Flight>),
+    NotNeeded(Secret),
+    /// Another password's flight comes first.
+    After(Arc<Flight>),
+    Refused(Denial),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Life {
+    Long,
+    /// To be renewed; still good.
+    Short,
+    Over,
+}
+
+/// Lands a flight whatever happens to its task: those who wait are never left waiting.
+struct Landing {
+    authenticator: Arc<Authenticator>,
+    account: Arc<str>,
+    tag: Tag,
+    flight: Arc<Flight>,
+}
+
+impl Landing {
+    fn land(self, result: Result<Secret, Denial>) {
+        self.leave();
+        self.flight.land(result);
+    }
+
+    fn leave(&self) {
+        self.authenticator.state(&self.account, |state| {
+            state.flights.retain(|aloft| aloft.tag != self.tag);
+        });
+    }
+}
+
+impl Drop for Landing {
+    fn drop(&mut self) {
+        if !self.flight.has_landed() {
+            self.leave();
+            self.flight.land(Err(Denial::Temporary(format!(
+                "the login of {} was broken off; try again",
+                self.account
+            ))));
+        }
+    }
+}
+
+fn sasl_user(account: &Account, protocol: Protocol) -> Arc<str> {
+    let own = match protocol {
+        Protocol::Imap => &account.sasl_user_imap,
+        Protocol::Pop => &account.sasl_user_pop,
+        Protocol::Smtp => &account.sasl_user_smtp,
+    };
+    match own.as_ref().or(account.sasl_user.as_ref()) {
+        Some(user) => user.as_str().into(),
+        None => account.name.clone(),
+    }
+}
+
+fn is_local(client: IpAddr) -> bool {
+    client.to_canonical().is_loopback()
+}
+
+fn refused_to_strangers(user: &str) -> Denial {
+    Denial::Denied(format!(
+        "login refused: there is no account {user}, or its password is another"
+    ))
+}
+
+fn wrong_password(account: &Account, attempt: &Attempt, user: &str, secret: bool) -> Denial {
+    tracing::info!(account = %account.name, client = %attempt.client, "login refused: wrong password");
+    if !is_local(attempt.client) {
+        return refused_to_strangers(user);
+    }
+    let name = &account.name;
+    Denial::Denied(if secret {
+        format!(
+            "wrong password for {name}: it does not open client_secret_encrypted; use the one that it was encrypted with"
+        )
+    } else {
+        format!(
+            "wrong password for {name}: use the one of its first login, or remove its access_token and refresh_token from where they are saved"
+        )
+    })
+}
+
+fn consent_pending(account: &str) -> Denial {
+    Denial::Temporary(format!(
+        "an authorisation of {account} is waiting for its user, begun with another password; finish it, or try again in ten minutes"
+    ))
+}
+
+fn refused_again(account: &Account, text: &str) -> Denial {
+    let text = clean(text, &[]);
+    tracing::warn!(account = %account.name, "the server refuses a renewed token: {text}");
+    Denial::Denied(format!(
+        "the server refuses the token of {}, renewed within the last ten minutes ({text}); check oauth2_scope, sasl_user, and that the mailbox allows this protocol",
+        account.name
+    ))
+}
+
+fn busy(user: &str) -> Denial {
+    Denial::Temporary(format!("too many logins at once: {user} has to try again"))
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -29,6 +29,10 @@ const ENDED_AADSTS: [u64; 17] = [
     700084, // refresh token of a single-page app expired
 ];
 
+/// What brings refresh tokens.
+pub(crate) const OFFLINE: &str =
+    "Microsoft wants offline_access in oauth2_scope; Google gives one only with the first consent";
+
 /// Whether the refresh token is of no more use.
 pub(super) fn ends_grant(code: &str, description: &str, error_codes: &[u64]) -> bool {
     ENDED.contains(&code)

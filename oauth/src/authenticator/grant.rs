@@ -1,0 +1,306 @@
+//! Fresh authorisations: each flow's requests in their order, and the user's part in them.
+
+use super::{
+    Denial,
+    errand::{Errand, Found},
+};
+use crate::{
+    consent::{CodeRequest, DeviceRequest, Who},
+    crypt::NoRandomness,
+    flow::{
+        ClientAuth, Failure,
+        assertion::{AssertionError, client_assertion},
+        authorization_code::{Authorization, RedirectError, any_loopback_port},
+        client_credentials, device, password,
+        service_account::ServiceAccountKey,
+    },
+    settings::FlowKind,
+};
+use futures_lite::future::or;
+use proxy_proto::Secret;
+use std::{fs::File, io::Read, path::PathBuf, sync::Arc, time::Duration};
+use zeroize::Zeroizing;
+
+/// How long a user has to answer.
+const CONSENT: Duration = Duration::from_secs(600);
+/// Longest key or certificate file.
+const LONGEST_FILE: u64 = 64 * 1024;
+
+impl Errand {
+    /// Obtains and saves tokens by the account's flow.
+    pub(super) async fn authorize(&self, found: &Found) -> Result<Secret, Denial> {
+        let account = &self.account;
+        tracing::debug!(account = %account.name, flow = ?account.flow, "authorising afresh");
+        let form = match account.flow {
+            FlowKind::AuthorizationCode => return self.by_code(found).await,
+            FlowKind::Device => return self.by_device(found).await,
+            FlowKind::ServiceAccount => return self.by_service_account(found).await,
+            FlowKind::Password => {
+                password::token_request(account, &self.auth(found).await?, &self.password)
+            }
+            FlowKind::ClientCredentials => {
+                client_credentials::token_request(account, &self.auth(found).await?)
+            }
+        };
+        let grant = self
+            .paced_request(&form, &account.token_url)
+            .await
+            .map_err(|failure| self.denial(&failure))?;
+        self.save(found, &grant, None).await
+    }
+
+    async fn by_code(&self, found: &Found) -> Result<Secret, Denial> {
+        let account = &self.account;
+        self.claim_consent()?;
+        let auth = self.auth(found).await?;
+        let authorization = Authorization::new(account.use_pkce).map_err(|e| self.trouble(e))?;
+        let url = {
+            let (account, authorization) = (account.clone(), authorization.clone());
+            Arc::new(move |redirect_uri: &str| authorization.url(&account, redirect_uri))
+        };
+        let question = self.authenticator.consent.ask_code(CodeRequest {
+            who: self.who(found),
+            redirect_uri: account.redirect_uri.clone(),
+            redirect_listen_address: account.redirect_listen_address.clone(),
+            any_loopback_port: account
+                .permission_url
+                .as_deref()
+                .is_some_and(any_loopback_port),
+            state: authorization.state.clone(),
+            expires_in: CONSENT,
+            url,
+        });
+        tracing::info!(account = %account.name, client = %self.client, "the user is asked for consent");
+        let timeout = self.authenticator.clock.sleep(CONSENT);
+        let answer = or(async { Some(question.await) }, async {
+            timeout.await;
+            None
+        })
+        .await
+        .ok_or_else(|| self.unanswered())?
+        .map_err(|e| Denial::Temporary(format!("no consent for {}: {}", account.name, e.0)))?;
+
+        let result = async {
+            let code = authorization.redirected(&answer.redirected).map_err(|e| match e {
+                RedirectError::State => {
+                    tracing::warn!(account = %account.name, "a redirect with another state was refused");
+                    Denial::Denied(format!(
+                        "the answer for {} does not belong to this login (its state differs): log in again and use the latest page only",
+                        account.name
+                    ))
+                }
+                RedirectError::Provider(failure) => self.denial(&failure),
+                RedirectError::NoCode => Denial::Denied(format!(
+                    "the provider's answer for {} holds no code; log in again",
+                    account.name
+                )),
+            })?;
+            let form = authorization.token_request(account, &auth, &code, &answer.redirect_uri);
+            let grant = self
+                .request(&form, &account.token_url)
+                .await
+                .map_err(|failure| self.denial(&failure))?;
+            self.warn_without_refresh_token(&grant);
+            self.save(found, &grant, None).await
+        }
+        .await;
+        let outcome = match &result {
+            Ok(_) => Ok(()),
+            Err(Denial::Denied(text) | Denial::Temporary(text)) => Err(text.clone()),
+        };
+        // nobody may be listening any more; and a full channel has its answer
+        let _ = answer.outcome.try_send(outcome);
+        result
+    }
+
+    async fn by_device(&self, found: &Found) -> Result<Secret, Denial> {
+        let account = &self.account;
+        let clock = &self.authenticator.clock;
+        self.claim_consent()?;
+        let auth = self.auth(found).await?;
+        let mut code = self
+            .device_code(&auth)
+            .await
+            .map_err(|failure| self.denial(&failure))?;
+        let deadline = clock.now().saturating_add(code.expires_in.as_secs());
+        let _shown = self.authenticator.consent.show_device(DeviceRequest {
+            who: self.who(found),
+            verification_uri: code.verification_uri.clone(),
+            verification_uri_complete: code.verification_uri_complete.clone(),
+            user_code: code.user_code.clone(),
+            expires_in: code.expires_in,
+        });
+        tracing::info!(account = %account.name, client = %self.client, "the user is asked to enter a code");
+        let form = device::token_request(account, &auth, &code);
+        loop {
+            clock.sleep(code.interval).await;
+            if clock.now() >= deadline {
+                return Err(self.unanswered());
+            }
+            match self.request(&form, &account.token_url).await {
+                Ok(grant) => {
+                    self.warn_without_refresh_token(&grant);
+                    return self.save(found, &grant, None).await;
+                }
+                Err(Failure::Refused { code: error, text }) => match error.as_str() {
+                    "authorization_pending" => {}
+                    "slow_down" => code.slow_down(),
+                    "expired_token" => return Err(self.unanswered()),
+                    _ => return Err(self.denial(&Failure::Refused { code: error, text })),
+                },
+                // RFC 8628 §3.5: after a time-out less often
+                Err(Failure::Transient(text)) => {
+                    tracing::debug!(account = %account.name, "polling goes on: {text}");
+                    code.slow_down();
+                }
+                Err(failure @ Failure::Ended(_)) => return Err(self.denial(&failure)),
+            }
+        }
+    }
+
+    async fn device_code(&self, auth: &ClientAuth) -> Result<device::DeviceCode, Failure> {
+        let transport = &self.authenticator.transport;
+        let form = device::request(&self.account, auth);
+        let url = self.account.permission_url.as_deref().unwrap_or_default();
+        let failed = |e: crate::transport::TransportError| Failure::Transient(e.0);
+        let mut answer = transport.send(form.post(url)).await.map_err(failed)?;
+        if matches!(answer.status, 404 | 405) {
+            answer = transport
+                .send(device::get_request(&self.account))
+                .await
+                .map_err(failed)?;
+        }
+        device::device_answer(answer.status, &answer.body, form.secrets())
+    }
+
+    async fn by_service_account(&self, found: &Found) -> Result<Secret, Denial> {
+        let account = &self.account;
+        let unusable = |text: String| {
+            tracing::error!(account = %account.name, "{text}");
+            Denial::Denied(format!("no token for {}: {text}", account.name))
+        };
+        let secret = found.secret.as_ref().ok_or_else(|| {
+            unusable("client_secret must name the key file (client_id = file) or hold the key (client_id = key)".to_owned())
+        })?;
+        let json = self.service_account_json(secret).await.map_err(unusable)?;
+        let what = |e: crate::flow::service_account::ServiceAccountError| {
+            unusable(format!("the service account's key {e}"))
+        };
+        let key = ServiceAccountKey::parse(&json).map_err(what)?;
+        let form = key
+            .token_request(account, self.authenticator.clock.now())
+            .map_err(what)?;
+        let grant = self
+            .paced_request(&form, key.token_url(account))
+            .await
+            .map_err(|failure| self.denial(&failure))?;
+        self.save(found, &grant, None).await
+    }
+
+    /// The key itself: what `client_secret` holds (or held, when it was encrypted), or the contents of the file that it names.
+    pub(super) async fn service_account_json(&self, secret: &Secret) -> Result<Secret, String> {
+        let text = secret.expose().trim();
+        if text.starts_with('{') || self.account.client_id != "file" {
+            return Ok(secret.clone());
+        }
+        let octets = read(PathBuf::from(text), "client_secret").await?;
+        let text = std::str::from_utf8(&octets)
+            .map_err(|_| "the file that client_secret names is not text".to_owned())?;
+        Ok(Secret::new(text))
+    }
+
+    async fn auth(&self, found: &Found) -> Result<ClientAuth, Denial> {
+        self.client_auth(found).await.map_err(|text| {
+            tracing::error!(account = %self.account.name, "{text}");
+            Denial::Denied(format!("no token for {}: {text}", self.account.name))
+        })
+    }
+
+    /// How the client proves itself: by its secret, else its certificate, else (where the option says so) the login password.
+    pub(super) async fn client_auth(&self, found: &Found) -> Result<ClientAuth, String> {
+        let account = &self.account;
+        if account.flow == FlowKind::ServiceAccount {
+            return Ok(ClientAuth::None);
+        }
+        let certificate = account
+            .jwt_certificate_path
+            .as_ref()
+            .zip(account.jwt_key_path.as_ref());
+        if let Some(secret) = &found.secret {
+            if certificate.is_some() {
+                tracing::warn!(
+                    account = %account.name,
+                    "the client secret is used, not the certificate; remove one of them"
+                );
+            }
+            return Ok(ClientAuth::Secret(secret.clone()));
+        }
+        if let Some((certificate_path, key_path)) = certificate {
+            let certificate = read(certificate_path.clone(), "jwt_certificate_path").await?;
+            let key = read(key_path.clone(), "jwt_key_path").await?;
+            let now = self.authenticator.clock.now();
+            return client_assertion(
+                &account.token_url,
+                &account.client_id,
+                &certificate,
+                &key,
+                now,
+            )
+            .map(ClientAuth::Assertion)
+            .map_err(|e| match e {
+                AssertionError::Certificate(why) => {
+                    format!("the file of jwt_certificate_path {why}")
+                }
+                AssertionError::Key(why) => format!("the file of jwt_key_path {why}"),
+            });
+        }
+        let by_password = self
+            .settings
+            .options
+            .use_login_password_as_client_credentials_secret;
+        Ok(
+            if account.flow == FlowKind::ClientCredentials && by_password {
+                ClientAuth::Secret(self.password.clone())
+            } else {
+                ClientAuth::None
+            },
+        )
+    }
+
+    fn who(&self, found: &Found) -> Who {
+        Who {
+            account: self.account.name.clone(),
+            client: Some(self.client),
+            password_differs: found.password_differs,
+        }
+    }
+
+    fn unanswered(&self) -> Denial {
+        let name = &self.account.name;
+        tracing::warn!(account = %name, "nobody answered the request for consent");
+        Denial::Temporary(format!(
+            "nobody gave consent for {name} in time; log in again and follow the link that the proxy shows"
+        ))
+    }
+
+    fn trouble(&self, error: NoRandomness) -> Denial {
+        Denial::Temporary(format!("no login for {}: {error}", self.account.name))
+    }
+}
+
+/// The contents of the file that `option` names; off the executor, and bounded.
+async fn read(path: PathBuf, option: &'static str) -> Result<Zeroizing<Vec<u8>>, String> {
+    blocking::unblock(move || {
+        let mut contents = Zeroizing::new(Vec::new());
+        File::open(&path)
+            .and_then(|file| file.take(LONGEST_FILE).read_to_end(&mut contents))
+            .map(|_| contents)
+            .map_err(|e| {
+                format!(
+                    "{option} names {}, which cannot be read: {e}",
+                    path.display()
+                )
+            })
+    })
+    .await
+}

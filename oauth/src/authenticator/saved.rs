@@ -1,0 +1,496 @@
+//! What is saved of an account: found in its sections, opened with a password, written back.
+
+use crate::{
+    crypt::{Damaged, Kdf, Key, NoRandomness, OpenError, format_of},
+    keyring::{Busy, Keyring},
+    settings::{Account, TokenFormat},
+    store::{Change, Saved, Saver, StoreError},
+};
+use proxy_proto::Secret;
+
+/// One encrypted value, where it stands, and how its key is derived.
+pub(super) struct Value {
+    pub(super) heading: String,
+    option: &'static str,
+    text: String,
+    kdf: Result<Kdf, Damaged>,
+    /// It stands in the configuration file, while tokens are saved elsewhere.
+    elsewhere: bool,
+}
+
+impl Value {
+    fn iterations(&self) -> u32 {
+        self.kdf.as_ref().map_or(0, |kdf| kdf.iterations)
+    }
+
+    fn stale(&self, form: Form) -> bool {
+        format_of(&self.text) != Some(form.format)
+            || self
+                .kdf
+                .as_ref()
+                .is_ok_and(|kdf| kdf.iterations < form.iterations)
+    }
+}
+
+/// The form of values that are written now.
+#[derive(Clone, Copy)]
+pub(super) struct Form {
+    pub(super) format: TokenFormat,
+    pub(super) iterations: u32,
+}
+
+/// All that is saved of an account.
+pub(super) struct Holdings {
+    access: Option<Value>,
+    /// Unix time; 0 where it is missing or unreadable.
+    pub(super) expiry: u64,
+    refresh: Option<Value>,
+    /// `client_secret_encrypted` of the account, or of the catch-all that covers it.
+    secret: Option<Value>,
+    /// The one in the account's own section, which has the same key as the tokens.
+    own_secret: Option<Value>,
+    /// Salt and iterations that go on being used for the account.
+    kdf: Option<Kdf>,
+    /// The two as they stand in the account's own section.
+    own_salt: Option<String>,
+    own_iterations: Option<String>,
+}
+
+/// One section of one store.
+struct Place {
+    heading: String,
+    own: bool,
+    elsewhere: bool,
+    saved: Saved,
+}
+
+impl Holdings {
+    /// Reads the account's sections. Tokens are the account's own; salt, iterations and encrypted client secret may be a catch-all's.
+    pub(super) async fn load(
+        account: &Account,
+        saver: &Saver,
+        config_saver: Option<&Saver>,
+    ) -> Result<Self, StoreError> {
+        let own: &str = &account.name;
+        let headings = std::iter::once(own).chain(
+            account
+                .headings
+                .iter()
+                .map(String::as_str)
+                .filter(|heading| *heading != own),
+        );
+        let mut places = Vec::new();
+        for heading in headings {
+            for (saver, elsewhere) in [(Some(saver), false), (config_saver, true)] {
+                if let Some(saver) = saver {
+                    places.push(Place {
+                        heading: heading.to_owned(),
+                        own: heading == own,
+                        elsewhere,
+                        saved: saver.load(heading).await?,
+                    });
+                }
+            }
+        }
+        Ok(Holdings::find(&places))
+    }
+
+    fn find(places: &[Place]) -> Self {
+        let value = |index: usize, option: &'static str, text: &Option<String>| {
+            let text = text.clone()?;
+            Some(Value {
+                heading: places[index].heading.clone(),
+                option,
+                text,
+                kdf: kdf(places, index).unwrap_or(Err(Damaged {
+                    option: "token_salt",
+                    why: "is missing",
+                })),
+                elsewhere: places[index].elsewhere,
+            })
+        };
+        let secret = |index: usize| {
+            value(
+                index,
+                "client_secret_encrypted",
+                &places[index].saved.client_secret_encrypted,
+            )
+        };
+        let tokens = places.iter().position(|place| {
+            place.own && (place.saved.access_token.is_some() || place.saved.refresh_token.is_some())
+        });
+        let own = places
+            .iter()
+            .position(|place| place.own && !place.elsewhere);
+        Holdings {
+            access: tokens.and_then(|i| value(i, "access_token", &places[i].saved.access_token)),
+            expiry: tokens
+                .and_then(|i| places[i].saved.access_token_expiry.as_ref())
+                .and_then(|expiry| expiry.trim().parse().ok())
+                .unwrap_or(0),
+            refresh: tokens.and_then(|i| value(i, "refresh_token", &places[i].saved.refresh_token)),
+            secret: (0..places.len()).find_map(secret),
+            own_secret: own.and_then(secret),
+            kdf: own.and_then(|own| kdf(places, own)).and_then(Result::ok),
+            own_salt: own.and_then(|own| places[own].saved.token_salt.clone()),
+            own_iterations: own.and_then(|own| places[own].saved.token_iterations.clone()),
+        }
+    }
+
+    /// Whether a key in memory belongs to this password: then it needs no derivation, and is no guess.
+    pub(super) fn password_is_known(
+        &self,
+        keyring: &Keyring,
+        account: &Account,
+        password: &Secret,
+    ) -> bool {
+        [&self.access, &self.refresh, &self.secret]
+            .into_iter()
+            .flatten()
+            .filter_map(|value| value.kdf.as_ref().ok())
+            .any(|kdf| keyring.cached(&account.name, password, kdf).is_some())
+    }
+
+    pub(super) fn has_encrypted_secret(&self) -> bool {
+        self.secret.is_some()
+    }
+
+    pub(super) fn has_refresh_token(&self) -> bool {
+        self.refresh.is_some()
+    }
+
+    /// Tries the password. `plain_secret`: the account's client secret stands unencrypted in its settings, and comes first.
+    pub(super) async fn unlock(
+        &self,
+        keyring: &Keyring,
+        account: &Account,
+        password: &Secret,
+        plain_secret: bool,
+        form: Form,
+    ) -> Result<Unlocked, Busy> {
+        let open = async |value: &Value| match &value.kdf {
+            Err(damaged) => Ok(Err(OpenError::Damaged(damaged.clone()))),
+            Ok(kdf) => {
+                let key = keyring.derive(&account.name, password, kdf).await?;
+                let opened = key.open(&value.heading, value.option, &value.text);
+                if opened.is_ok() {
+                    keyring.keep(&account.name, password, kdf, &key);
+                }
+                Ok(opened)
+            }
+        };
+        let mut opened = Opened {
+            access: None,
+            refresh: None,
+            secret: None,
+            own_secret: None,
+            stale: false,
+        };
+        if let Some(value) = self.secret.as_ref().filter(|_| !plain_secret) {
+            match open(value).await? {
+                Ok(secret) => opened.secret = Some(secret),
+                Err(OpenError::WrongKey) => {
+                    return Ok(Unlocked::Wrong {
+                        secret: true,
+                        iterations: value.iterations(),
+                    });
+                }
+                Err(OpenError::Damaged(damaged)) => return Ok(Unlocked::damaged(value, damaged)),
+            }
+        }
+        let mut wrong = None;
+        let mut damaged = None;
+        for (value, to) in [
+            (&self.refresh, &mut opened.refresh),
+            (&self.access, &mut opened.access),
+        ] {
+            let Some(value) = value else { continue };
+            match open(value).await? {
+                Ok(token) => {
+                    *to = Some(token);
+                    opened.stale |= value.stale(form);
+                }
+                Err(OpenError::WrongKey) => wrong = Some(value.iterations()),
+                Err(OpenError::Damaged(why)) => {
+                    tracing::warn!(
+                        account = %account.name, option = value.option, section = %value.heading,
+                        "a saved value {}", why.why
+                    );
+                    damaged = damaged.or(Some(Unlocked::damaged(value, why)));
+                }
+            }
+        }
+        if opened.refresh.is_none() && opened.access.is_none() {
+            if let Some(iterations) = wrong {
+                return Ok(Unlocked::Wrong {
+                    secret: false,
+                    iterations,
+                });
+            }
+            if let Some(damaged) = damaged {
+                return Ok(damaged);
+            }
+            if opened.secret.is_none() {
+                return Ok(Unlocked::Empty);
+            }
+        }
+        if let Some(value) = &self.own_secret {
+            // no guess any more: the password has just proved right
+            opened.own_secret = open(value).await?.ok();
+            opened.stale |= opened.own_secret.is_some() && value.stale(form);
+        }
+        Ok(Unlocked::Open(opened))
+    }
+
+    /// Salt and iterations for what is written next. `opened`: what the password could open. A client secret in the account's own
+    /// section that it could not open keeps them as they are.
+    pub(super) fn next_kdf(
+        &self,
+        opened: Option<&Opened>,
+        replaces_secret: bool,
+        form: Form,
+    ) -> Option<Kdf> {
+        let kdf = self.kdf.clone()?;
+        let locked = self.own_secret.is_some()
+            && !replaces_secret
+            && opened.is_none_or(|opened| opened.own_secret.is_none());
+        Some(if locked || kdf.iterations >= form.iterations {
+            kdf
+        } else {
+            Kdf {
+                iterations: form.iterations,
+                ..kdf
+            }
+        })
+    }
+
+    /// The changes that write `new` into the account's own section, under the key that `kdf` gives.
+    pub(super) fn changes(
+        &self,
+        new: &New<'_>,
+        key: &Key,
+        kdf: &Kdf,
+        form: Form,
+    ) -> Result<Vec<Change>, NoRandomness> {
+        let heading = new.heading;
+        let set = |option, value| Change {
+            option,
+            value: Some(value),
+        };
+        let seal = |option: &'static str, secret: &Secret| {
+            key.seal(heading, option, secret, form.format)
+                .map(|value| set(option, value))
+        };
+        let unset = |option| Change {
+            option,
+            value: None,
+        };
+        let rekeyed = self.kdf.as_ref() != Some(kdf);
+        let mut changes = Vec::new();
+        let iterations = kdf.iterations.to_string();
+        if self.own_salt.as_deref() != Some(&kdf.salt_text()) {
+            changes.push(set("token_salt", kdf.salt_text()));
+        }
+        if self.own_iterations.as_deref() != Some(&iterations) {
+            changes.push(set("token_iterations", iterations));
+        }
+        if let Some((access, expiry)) = &new.access {
+            changes.push(seal("access_token", access)?);
+            changes.push(set("access_token_expiry", expiry.to_string()));
+        }
+        match new.refresh {
+            Refresh::New(token) => changes.push(seal("refresh_token", token)?),
+            Refresh::Kept(token) => {
+                if self
+                    .refresh
+                    .as_ref()
+                    .is_none_or(|v| rekeyed || v.elsewhere || v.stale(form))
+                {
+                    changes.push(seal("refresh_token", token)?);
+                }
+            }
+            Refresh::Gone => {
+                if self.refresh.as_ref().is_some_and(|value| !value.elsewhere) {
+                    changes.push(unset("refresh_token"));
+                }
+            }
+        }
+        if let Some(secret) = new.secret {
+            let kept = self
+                .own_secret
+                .as_ref()
+                .filter(|value| !rekeyed && !value.stale(form));
+            if kept.is_none() || new.secret_is_new {
+                changes.push(seal("client_secret_encrypted", secret)?);
+            }
+        }
+        if new.forget_plain_secret {
+            changes.push(unset("client_secret"));
+        }
+        if let Some(now) = new.last_activity.filter(|_| !changes.is_empty()) {
+            changes.push(set("last_activity", now.to_string()));
+        }
+        Ok(changes)
+    }
+}
+
+/// What is to be written.
+pub(super) struct New<'a> {
+    pub(super) heading: &'a str,
+    /// The access token and the Unix time of its end.
+    pub(super) access: Option<(&'a Secret, u64)>,
+    pub(super) refresh: Refresh<'a>,
+    /// The client secret to be kept encrypted in the account's own section.
+    pub(super) secret: Option<&'a Secret>,
+    /// It is not the one that is encrypted there now.
+    pub(super) secret_is_new: bool,
+    /// Take `client_secret` out of the section.
+    pub(super) forget_plain_secret: bool,
+    /// Unix time.
+    pub(super) last_activity: Option<u64>,
+}
+
+/// What becomes of the refresh token.
+#[derive(Clone, Copy)]
+pub(super) enum Refresh<'a> {
+    New(&'a Secret),
+    Kept(&'a Secret),
+    Gone,
+}
+
+/// What a password opened.
+pub(super) struct Opened {
+    pub(super) access: Option<Secret>,
+    pub(super) refresh: Option<Secret>,
+    /// The client secret, where the encrypted one is used.
+    pub(super) secret: Option<Secret>,
+    /// What stands encrypted in the account's own section, used or not.
+    pub(super) own_secret: Option<Secret>,
+    /// Something is in an older form.
+    pub(super) stale: bool,
+}
+
+/// What a password is worth.
+pub(super) enum Unlocked {
+    /// Nothing is saved to check it against.
+    Empty,
+    /// It is right.
+    Open(Opened),
+    /// It is wrong, for the client secret or for the tokens.
+    Wrong {
+        /// For the client secret.
+        secret: bool,
+        /// What the attempt has cost.
+        iterations: u32,
+    },
+    /// Nobody's password can open it.
+    Damaged {
+        /// The section.
+        heading: String,
+        /// The option, and what is wrong with it.
+        damaged: Damaged,
+    },
+}
+
+impl Unlocked {
+    fn damaged(value: &Value, damaged: Damaged) -> Self {
+        Unlocked::Damaged {
+            heading: value.heading.clone(),
+            damaged,
+        }
+    }
+}
+
+/// Salt and iterations of the values in `places[index]`: its own, else those of the others in the order of look-up. Iterations
+/// are its own, else those beside the salt. (The Python tool may write the iterations alone when the salt is a catch-all's.)
+fn kdf(places: &[Place], index: usize) -> Option<Result<Kdf, Damaged>> {
+    let salted = std::iter::once(&places[index])
+        .chain(places)
+        .find(|place| place.saved.token_salt.is_some())?;
+    let iterations = places[index]
+        .saved
+        .token_iterations
+        .as_ref()
+        .or(salted.saved.token_iterations.as_ref());
+    let salt = salted.saved.token_salt.as_deref()?;
+    Some(Kdf::parse(salt, iterations.map(String::as_str)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn place(heading: &str, own: bool, saved: Saved) -> Place {
+        Place {
+            heading: heading.to_owned(),
+            own,
+            elsewhere: false,
+            saved,
+        }
+    }
+
+    fn salted(salt: Option<&str>, iterations: Option<&str>) -> Saved {
+        Saved {
+            token_salt: salt.map(str::to_owned),
+            token_iterations: iterations.map(str::to_owned),
+            ..Saved::default()
+        }
+    }
+
+    #[test]
+    fn salt_and_iterations_are_inherited() {
+        let domain = || place("@b.example", false, salted(Some("AAEC"), Some("7")));
+        for (own, expected) in [
+            (salted(None, None), (vec![0, 1, 2], 7)),
+            (salted(Some("AwQF"), Some("9")), (vec![3, 4, 5], 9)),
+            (salted(Some("AwQF"), None), (vec![3, 4, 5], 100_000)),
+            (salted(None, Some("9")), (vec![0, 1, 2], 9)),
+        ] {
+            let places = [place("a@b.example", true, own), domain()];
+            let own = kdf(&places, 0).expect("a salt").expect("readable");
+            assert_eq!((own.salt, own.iterations), expected);
+            let inherited = kdf(&places, 1).expect("a salt").expect("readable");
+            assert_eq!((inherited.salt, inherited.iterations), (vec![0, 1, 2], 7));
+        }
+        assert!(kdf(&[place("a@b.example", true, Saved::default())], 0).is_none());
+    }
+
+    #[test]
+    fn tokens_are_never_inherited_and_secrets_are() {
+        let domain = Saved {
+            access_token: Some("a".into()),
+            refresh_token: Some("r".into()),
+            client_secret_encrypted: Some("s".into()),
+            ..Saved::default()
+        };
+        let places = [
+            place("a@b.example", true, Saved::default()),
+            place("@b.example", false, domain),
+        ];
+        let holdings = Holdings::find(&places);
+        assert!(holdings.access.is_none() && holdings.refresh.is_none());
+        assert!(
+            holdings
+                .secret
+                .is_some_and(|secret| secret.heading == "@b.example")
+        );
+        assert!(holdings.own_secret.is_none());
+    }
+
+    #[test]
+    fn tokens_left_in_the_configuration_file_serve_where_the_store_has_none() {
+        let tokens = |text: &str| Saved {
+            access_token: Some(text.into()),
+            ..Saved::default()
+        };
+        let with = |main: Saved| {
+            let mut config = place("a@b.example", true, tokens("left"));
+            config.elsewhere = true;
+            Holdings::find(&[place("a@b.example", true, main), config]).access
+        };
+        let access = with(Saved::default()).expect("a token");
+        assert!(access.elsewhere && access.text == "left");
+        let access = with(tokens("new")).expect("a token");
+        assert!(!access.elsewhere && access.text == "new");
+    }
+}
