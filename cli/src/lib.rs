@@ -1,8 +1,72 @@
-//! The `emailproxy` command.
+//! The `emailproxy` command: puts accounts and tokens ([`oauth`]), sessions ([`proxy_runtime_smol`]) and the people who use
+//! them together.
+//!
+//! ```text
+//!   args ──► serve ──► proxy ──► runtime (listeners, sessions) ──► gate ──► oauth::Authenticator
+//!              ▲         ▲                                                        │ needs permission
+//!   signals ───┘         │                                                        ▼
+//!   log                 demo (a sandbox, and the proxy in front of it)        consent: receiver, terminal
+//! ```
+//!
+//! - [`args`]: the command line, which is the Python tool's and more.
+//! - [`log`]: text to standard error or to a rotated file; secrets stay out.
+//! - [`signals`]: reload, debug, end.
+//! - [`consent`]: how a user is asked: the browser's redirect is received, or pasted.
+//! - [`proxy`]: one configuration, served; can be embedded (the end-to-end tests do).
+//! - [`serve`]: the command without a subcommand.
+//! - [`demo`]: the same in front of a sandbox, for a first look without any account.
+//!
+//! The whole command is a library as well:
+//!
+//! ```no_run
+//! use emailproxy::{
+//!     consent::{Front, Receiver, Terminal, Way},
+//!     proxy::{Proxy, Source, Unusable},
+//! };
+//! use std::{sync::Arc, time::Duration};
+//!
+//! # fn main() -> Result<(), Unusable> {
+//! smol::block_on(async {
+//!     let consent = Front::new(Way::Auto, Receiver::default(), Terminal::default(), None);
+//!     let source = Source { config_file: "emailproxy.config".into(), cache_store: None };
+//!     let proxy = Proxy::start(source, Arc::new(consent)).await?;
+//!     for listener in proxy.listeners() {
+//!         println!("{} listens at {:?}", listener.heading, listener.addresses);
+//!     }
+//!     // ... until it is time to end:
+//!     proxy.end(Duration::from_secs(15)).await.map_err(Unusable)
+//! })
+//! # }
+//! ```
+//!
+//! Exit codes: 0 after a graceful end, 1 for a failure while running, 2 for a wrong command line or configuration.
 
 #![forbid(unsafe_code)]
 
 pub mod args;
 pub mod consent;
+pub mod demo;
+mod gate;
 pub mod log;
+pub mod proxy;
+pub mod serve;
 pub mod signals;
+
+use clap::Parser;
+use std::process::ExitCode;
+
+/// Runs the command with this process's arguments. It is called first thing in `main`, before there are threads.
+pub fn run() -> ExitCode {
+    let args = args::Args::parse();
+    let log = match log::start(args.log_file.as_deref(), args.debug) {
+        Ok(log) => log,
+        Err(error) => {
+            eprintln!("emailproxy: {error}");
+            return ExitCode::from(serve::UNUSABLE);
+        }
+    };
+    match &args.command {
+        None => serve::run(&args, &log),
+        Some(args::Command::Demo(demo)) => demo::run(demo, &log),
+    }
+}

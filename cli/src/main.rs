@@ -1,2 +1,7 @@
-//! The emailproxy command.
-fn main() {}
+//! The emailproxy command; see the crate's documentation.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    emailproxy::run()
+}

@@ -164,3 +164,6 @@ fn announce(also: Option<&Announce>, what: &Announcement<'_>) {
         also(what);
     }
 }
+
+#[cfg(test)]
+mod tests;

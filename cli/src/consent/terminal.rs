@@ -248,9 +248,11 @@ impl Shared {
         Ok((self.waiting.swap_remove(index), pasted.into()))
     }
 
-    /// A prompt that cannot be written is no reason to fail: the log has the address too.
+    /// Shows text in which nothing steers the terminal. A prompt that cannot be written is no reason to fail: the log has
+    /// the address too.
     fn say(&mut self, text: &str) {
-        let _ = self.output.write_all(text.as_bytes());
+        let tame = text.replace(|c: char| c.is_control() && c != '\n', " ");
+        let _ = self.output.write_all(tame.as_bytes());
         let _ = self.output.flush();
     }
 }

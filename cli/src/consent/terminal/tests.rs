@@ -133,7 +133,7 @@ fn a_wrong_address_is_refused_and_the_question_stays() {
 }
 
 #[test]
-fn the_outcome_is_shown() {
+fn the_outcome_is_shown_and_cannot_steer_the_terminal() {
     let (terminal, mut keyboard, screen) = terminal();
     let waiting = terminal
         .ask(&request("ada@example.org", "A"), "http://localhost", "u")
@@ -142,15 +142,19 @@ fn the_outcome_is_shown() {
         .write_all(b"http://localhost/?code=1&state=A\n")
         .unwrap();
     smol::block_on(async {
+        let outcome = Err("refused\u{1b}[2J\r!".to_owned());
         waiting
             .answer()
             .await
             .unwrap()
             .outcome
-            .send(Ok(()))
+            .send(outcome)
             .await
             .unwrap();
-        while !screen.text().contains("ada@example.org is signed in.") {
+        while !screen
+            .text()
+            .contains("ada@example.org is not signed in: refused [2J !")
+        {
             smol::future::yield_now().await;
         }
     });

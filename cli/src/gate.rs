@@ -1,0 +1,33 @@
+//! Joins the runtimes' question, *login in, bearer or refusal out*, to the authenticator.
+
+use oauth::authenticator::{Attempt, Authenticator, Denial};
+use proxy_proto::{Authenticate, Bearer, BoxFuture, LoginRequest, Refusal};
+use std::sync::Arc;
+
+/// Answers logins from an [`Authenticator`].
+pub(crate) struct Gate(pub(crate) Arc<Authenticator>);
+
+impl Authenticate for Gate {
+    fn authenticate(&self, request: LoginRequest) -> BoxFuture<Result<Bearer, Refusal>> {
+        let authenticator = self.0.clone();
+        Box::pin(async move {
+            let attempt = Attempt {
+                user: request.login.user,
+                password: request.login.password,
+                protocol: request.protocol,
+                // An IPv4 client of a dual-stack socket is an IPv4 client.
+                client: request.client.ip().to_canonical(),
+                rejected: request.after.map(|rejection| rejection.text),
+            };
+            match authenticator.token(attempt).await {
+                Ok(token) => Ok(Bearer {
+                    token: token.token,
+                    user: token.user,
+                    mechanism: token.mechanism,
+                }),
+                Err(Denial::Denied(text)) => Err(Refusal::Denied(text)),
+                Err(Denial::Temporary(text)) => Err(Refusal::Temporary(text)),
+            }
+        })
+    }
+}

@@ -1,0 +1,111 @@
+//! `emailproxy` without a command: serves what the configuration file describes until it is told to end.
+
+use crate::{
+    args::{Args, CacheStore},
+    consent::{Front, Receiver, Terminal, Way},
+    log::Log,
+    proxy::{Proxy, Source, Unusable},
+    signals::{Request, Signals},
+};
+use futures_lite::FutureExt;
+use std::{process::ExitCode, sync::Arc, time::Duration};
+use tracing::{error, info, warn};
+
+/// How long sessions get to end by themselves.
+const GRACE: Duration = Duration::from_secs(15);
+
+/// Exit code of a failure while running.
+pub(crate) const FAILED: u8 = 1;
+/// Exit code of a wrong command line or configuration.
+pub(crate) const UNUSABLE: u8 = 2;
+
+/// Serves until SIGTERM or SIGINT; the exit code says how it went.
+pub fn run(args: &Args, log: &Log) -> ExitCode {
+    let cache_store = match &args.cache_store {
+        None => None,
+        Some(CacheStore::File(path)) => Some(path.clone()),
+        Some(CacheStore::Aws(id)) => {
+            let text = format!(
+                "--cache-store aws:{id}: this build cannot keep tokens in AWS Secrets Manager; give the path of a file instead"
+            );
+            return refuse(&Unusable(vec![text]), args);
+        }
+    };
+    let source = Source {
+        config_file: args.config_file.clone(),
+        cache_store,
+    };
+    let way = match (args.external_auth, args.local_server_auth) {
+        (false, false) => Way::Auto,
+        (true, false) => Way::Paste,
+        (false, true) => Way::Receiver,
+        (true, true) => Way::Both,
+    };
+    let consent = Front::new(way, Receiver::default(), Terminal::default(), None);
+    smol::block_on(async {
+        let mut signals = match Signals::catch() {
+            Ok(signals) => signals,
+            Err(error) => {
+                error!("cannot catch signals: {error}");
+                return ExitCode::from(FAILED);
+            }
+        };
+        match Proxy::start(source, Arc::new(consent)).await {
+            Ok(proxy) => until_ended(&proxy, &mut signals, log).await,
+            Err(unusable) => refuse(&unusable, args),
+        }
+    })
+}
+
+/// Does what signals ask for until they ask for the end.
+pub(crate) async fn until_ended(proxy: &Proxy, signals: &mut Signals, log: &Log) -> ExitCode {
+    loop {
+        match signals.next().await {
+            Request::End => break,
+            Request::Reload => match proxy.reload().await {
+                Ok(()) => info!("the configuration was read again"),
+                Err(Unusable(problems)) => {
+                    problems.iter().for_each(|problem| error!("{problem}"));
+                    warn!(
+                        "the configuration was not taken over: what was running goes on as it was"
+                    );
+                }
+            },
+            Request::ToggleDebug => {
+                let on = log.toggle_debug();
+                info!("debug logging is {}", if on { "on" } else { "off" });
+                proxy.refresh_dialogue().await;
+            }
+        }
+    }
+    info!("ending; once more ends at once");
+    let gracefully = async {
+        match proxy.end(GRACE).await {
+            Ok(()) => {
+                info!("ended");
+                ExitCode::SUCCESS
+            }
+            Err(problems) => {
+                problems.iter().for_each(|problem| error!("{problem}"));
+                ExitCode::from(FAILED)
+            }
+        }
+    };
+    let at_once = async {
+        while signals.next().await != Request::End {}
+        warn!("ended at once");
+        ExitCode::from(FAILED)
+    };
+    gracefully.or(at_once).await
+}
+
+/// Says why nothing is served: in the log, and where that is a file to whoever started it as well.
+fn refuse(unusable: &Unusable, args: &Args) -> ExitCode {
+    for problem in &unusable.0 {
+        error!("{problem}");
+        if args.log_file.is_some() {
+            eprintln!("emailproxy: {problem}");
+        }
+    }
+    ExitCode::from(UNUSABLE)
+}
