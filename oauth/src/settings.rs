@@ -1,181 +1,33 @@
 //! Servers, accounts and global options, read from the document.
+//!
+//! Two kinds of problems end the start: a file that cannot be read as INI, and `[emailproxy]` values that cannot be read
+//! (a mistyped safety switch must not silently mean its default). Everything else leaves out one server or one account,
+//! by name, while the rest serves.
 
-use proxy_proto::{Mechanism, Protocol, Secret};
-use std::{net::IpAddr, path::PathBuf, sync::Arc};
+use crate::{
+    document::{DEFAULT, Document, Entry, Section},
+    store::Saved,
+};
+use std::{
+    collections::{HashMap, HashSet},
+    path::Path,
+    sync::Arc,
+};
 
-/// How bad a problem is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Severity {
-    /// The file, the server or the account cannot be used.
-    Error,
-    /// It can be used; the user should know.
-    Warning,
-}
+mod account;
+mod login_name;
+mod names;
+mod options;
+mod reader;
+mod server;
+mod types;
+mod unbuilt;
 
-/// A problem of the configuration: where it is and what to do about it.
-#[derive(Clone, Debug)]
-pub struct Problem {
-    /// How bad it is.
-    pub severity: Severity,
-    /// Line in the file, from 1.
-    pub line: Option<usize>,
-    /// Column in the line, from 1.
-    pub column: Option<usize>,
-    /// The section's heading, without brackets.
-    pub section: Option<String>,
-    /// What is wrong and what to do, one line, no secrets.
-    pub text: String,
-}
-
-/// One `[IMAP-n]`, `[POP-n]` or `[SMTP-n]` section.
-#[derive(Clone, Debug)]
-pub struct Server {
-    /// The heading, such as `IMAP-1993`.
-    pub heading: Arc<str>,
-    /// From the heading.
-    pub protocol: Protocol,
-    /// Local port, from the heading.
-    pub port: u16,
-    /// Upstream host.
-    pub server_address: String,
-    /// Upstream port.
-    pub server_port: u16,
-    /// Plaintext, then STARTTLS, towards the server.
-    pub server_starttls: bool,
-    /// Address or host name to listen on; default `::`.
-    pub local_address: String,
-    /// PEM files of the local side.
-    pub local_tls: Option<LocalCertificate>,
-    /// STARTTLS emulation.
-    pub local_starttls: LocalStartTls,
-    /// Further CA certificates.
-    pub server_ca_path: Option<PathBuf>,
-    /// Raw values of options whose features come later; `None` where absent.
-    pub plugins: Option<String>,
-    /// Networks whose clients are served.
-    pub allow_from: Option<String>,
-    /// Balancers whose PROXY protocol header is accepted.
-    pub proxy_protocol: Option<String>,
-    /// Line of the heading.
-    pub line: usize,
-}
-
-/// Certificate chain and key of the local side.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct LocalCertificate {
-    /// PEM certificate chain.
-    pub certificate: PathBuf,
-    /// PEM private key.
-    pub key: PathBuf,
-}
-
-/// `local_starttls`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum LocalStartTls {
-    /// `False`.
-    Off,
-    /// `True`: logins before TLS are refused.
-    Required,
-    /// `optional`: both are served.
-    Optional,
-}
-
-/// How tokens are obtained.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum FlowKind {
-    /// RFC 6749 §4.1 with RFC 7636.
-    AuthorizationCode,
-    /// RFC 8628.
-    Device,
-    /// RFC 6749 §4.4.
-    ClientCredentials,
-    /// RFC 6749 §4.3.
-    Password,
-    /// RFC 7523 §2.1 with a Google service account key.
-    ServiceAccount,
-}
-
-/// One account as it is used for a login: its own section's options over those of a catch-all.
-#[derive(Clone)]
-pub struct Account {
-    /// Login name in the section's spelling; for an account that only a catch-all covers: as the client gave it.
-    /// Also the heading under which its tokens are saved.
-    pub name: Arc<str>,
-    /// Headings in the order of look-up: the account's own, then `@domain`, then `@` (the latter two only with `allow_catch_all_accounts`).
-    pub headings: Vec<String>,
-    /// Whether the account has a section with options of its own.
-    pub own_section: bool,
-    /// The flow.
-    pub flow: FlowKind,
-    /// Authorisation endpoint, or device authorisation endpoint.
-    pub permission_url: Option<String>,
-    /// Token endpoint.
-    pub token_url: String,
-    /// Scope.
-    pub oauth2_scope: Option<String>,
-    /// `resource` of the password flow.
-    pub oauth2_resource: Option<String>,
-    /// Client id (`file` or `key` for service accounts).
-    pub client_id: String,
-    /// Plain client secret, where present.
-    pub client_secret: Option<Secret>,
-    /// Default `http://localhost`.
-    pub redirect_uri: String,
-    /// Where the receiver listens instead.
-    pub redirect_listen_address: Option<String>,
-    /// S256 with authorisation codes.
-    pub use_pkce: bool,
-    /// Certificate credentials.
-    pub jwt_certificate_path: Option<PathBuf>,
-    /// Certificate credentials.
-    pub jwt_key_path: Option<PathBuf>,
-    /// Identity sent upstream: for any protocol, IMAP, POP, SMTP.
-    pub sasl_user: Option<String>,
-    /// See `sasl_user`.
-    pub sasl_user_imap: Option<String>,
-    /// See `sasl_user`.
-    pub sasl_user_pop: Option<String>,
-    /// See `sasl_user`.
-    pub sasl_user_smtp: Option<String>,
-    /// Instead of choosing by what the server advertises.
-    pub sasl_mechanism: Option<Mechanism>,
-    /// SHA-256 over the options above: a result obtained under other settings is dropped.
-    pub fingerprint: [u8; 32],
-}
-
-/// `token_format`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum TokenFormat {
-    /// `v1:…`, AES-256-GCM.
-    AesGcm,
-    /// Readable by the Python tool.
-    Fernet,
-}
-
-/// `[emailproxy]`.
-#[derive(Clone, Debug)]
-pub struct Options {
-    /// Default true.
-    pub delete_account_token_on_password_error: bool,
-    /// Default false.
-    pub encrypt_client_secret_on_first_use: bool,
-    /// Default false.
-    pub use_login_password_as_client_credentials_secret: bool,
-    /// Default false.
-    pub allow_catch_all_accounts: bool,
-    /// Default `aes-gcm`.
-    pub token_format: TokenFormat,
-    /// Raw.
-    pub console_address: Option<String>,
-    /// Raw.
-    pub notify_command: Option<String>,
-    /// Raw.
-    pub outgoing_proxy: Option<String>,
-    /// Sessions in all.
-    pub max_sessions: Option<usize>,
-    /// Sessions per client address.
-    pub max_sessions_per_address: Option<usize>,
-}
+pub use login_name::{BadLoginName, MAX_LOGIN_NAME, check_login_name};
+pub use types::{
+    Account, FlowKind, LocalCertificate, LocalStartTls, Options, Problem, Server, Severity,
+    TokenFormat,
+};
 
 /// The whole configuration as read at one moment.
 pub struct Settings {
@@ -183,14 +35,511 @@ pub struct Settings {
     pub servers: Vec<Server>,
     /// `[emailproxy]`.
     pub options: Options,
-    // accounts: private, reached by `account`
+    accounts: Accounts,
+    document: Document,
+}
+
+/// What became of reading a configuration.
+pub struct Loaded {
+    /// `None` where the configuration cannot be used at all.
+    pub settings: Option<Settings>,
+    /// Everything that the user should know, in the order of the lines.
+    pub problems: Vec<Problem>,
 }
 
 impl Settings {
-    /// The account for this login name: compared exactly first, then ignoring letter case, then the catch-alls where allowed.
-    /// `Err` says why a login name is impossible (bounds and characters of behaviour §7) or unknown.
-    pub fn account(&self, login: &str) -> Option<Arc<Account>> {
-        let _ = (login, None::<IpAddr>);
-        None
+    /// Reads the file. It warns of one that everybody on this machine can read.
+    pub fn load(path: &Path) -> Loaded {
+        let bytes = match std::fs::read(path) {
+            Ok(bytes) => zeroize::Zeroizing::new(bytes),
+            Err(error) => {
+                let hint = match error.kind() {
+                    std::io::ErrorKind::NotFound => {
+                        ": write it after the sample, or name another with --config-file"
+                    }
+                    std::io::ErrorKind::PermissionDenied => {
+                        ": let the user that runs the proxy read it"
+                    }
+                    _ => "",
+                };
+                let text = format!("{} cannot be read ({error}){hint}", path.display());
+                return Loaded {
+                    settings: None,
+                    problems: vec![whole_file(Severity::Error, text)],
+                };
+            }
+        };
+        let mut loaded = Settings::read(&bytes);
+        if let Some(mode) = open_to_others(path) {
+            let text = format!(
+                "others on this machine can read {} (mode {mode:03o}), where secrets stand: chmod o-rwx it",
+                path.display()
+            );
+            loaded
+                .problems
+                .insert(0, whole_file(Severity::Warning, text));
+        }
+        loaded
     }
+
+    /// Reads a file's bytes.
+    pub fn read(bytes: &[u8]) -> Loaded {
+        match Document::parse(bytes) {
+            Ok(document) => read(document),
+            Err(errors) => {
+                let problem = |error: &crate::document::SyntaxError| Problem {
+                    severity: Severity::Error,
+                    line: Some(error.line),
+                    column: Some(error.column),
+                    section: None,
+                    text: error.kind.to_string(),
+                };
+                Loaded {
+                    settings: None,
+                    problems: errors.iter().map(problem).collect(),
+                }
+            }
+        }
+    }
+
+    /// The account for this login name: compared exactly first, then ignoring letter case, then the catch-alls where allowed.
+    /// `None` for a login name that is impossible ([`check_login_name`]), unknown, or whose account is left out.
+    pub fn account(&self, login: &str) -> Option<Arc<Account>> {
+        check_login_name(login).ok()?;
+        if let Some(own) = self.accounts.own(login) {
+            return own.clone();
+        }
+        if !self.options.allow_catch_all_accounts {
+            return None;
+        }
+        let chain = self.accounts.catch_alls(login);
+        if chain.is_empty() {
+            return None;
+        }
+        let mut headings = vec![login];
+        headings.extend(chain);
+        let mut reader = reader::Reader::new(&self.document, headings.clone());
+        let account = account::read(&mut reader, &self.options, login, &headings, false)?;
+        unbuilt::unsupported_account(&account)
+            .is_none()
+            .then(|| Arc::new(account))
+    }
+
+    /// The accounts that have a section of their own and can be used, in the file's order.
+    pub fn accounts(&self) -> impl Iterator<Item = &Arc<Account>> {
+        self.accounts
+            .in_order
+            .iter()
+            .filter_map(|name| self.accounts.exact.get(name)?.as_ref())
+    }
+
+    /// What the configuration file holds of tokens in the section `heading`; nothing is inherited.
+    pub fn saved(&self, heading: &str) -> Saved {
+        Saved::from_document(&self.document, heading)
+    }
+}
+
+/// `None`: the account has a section and is left out, so that no catch-all may answer for it.
+type Left = Option<Arc<Account>>;
+
+#[derive(Default)]
+struct Accounts {
+    exact: HashMap<String, Left>,
+    /// Lower case to the first spelling of it in the file.
+    folded: HashMap<String, String>,
+    in_order: Vec<String>,
+    /// Headings of catch-alls: exact, and lower case to exact.
+    catch_alls: HashMap<String, String>,
+}
+
+impl Accounts {
+    fn own(&self, login: &str) -> Option<&Left> {
+        self.exact
+            .get(login)
+            .or_else(|| self.exact.get(self.folded.get(&login.to_lowercase())?))
+    }
+
+    fn insert(&mut self, name: &str, account: Left) {
+        self.folded
+            .entry(name.to_lowercase())
+            .or_insert_with(|| name.to_owned());
+        self.in_order.push(name.to_owned());
+        self.exact.insert(name.to_owned(), account);
+    }
+
+    /// The catch-all headings that cover this login name, the domain's first.
+    fn catch_alls(&self, login: &str) -> Vec<&str> {
+        let domain = login.rfind('@').map_or("", |at| &login[at..]);
+        let found = self
+            .catch_alls
+            .get(domain)
+            .or_else(|| self.catch_alls.get(&domain.to_lowercase()));
+        let global = self.catch_alls.get("@");
+        let mut chain: Vec<&str> = found
+            .into_iter()
+            .chain(global)
+            .map(String::as_str)
+            .collect();
+        chain.dedup();
+        chain
+    }
+}
+
+fn read(document: Document) -> Loaded {
+    let mut problems = Vec::new();
+    check_names(&document, &mut problems);
+    let mut reader = reader::Reader::new(&document, vec![options::SECTION]);
+    let options = options::read(&mut reader);
+    for (option, severity, text) in unbuilt::unsupported_options(&options) {
+        reader.problem(severity, option, text);
+    }
+    let fatal = !reader.usable();
+    problems.append(&mut reader.problems);
+    let servers = read_servers(&document, &mut problems);
+    let exposed = servers.iter().any(|server| !server.loopback_only());
+    let accounts = read_accounts(&document, &options, exposed, &mut problems);
+    if servers.is_empty() {
+        let text = "there is no server to serve: add a section such as [IMAP-1993], or mend the ones named above";
+        problems.push(whole_file(Severity::Error, text.to_owned()));
+    }
+    let no_catch_all = !options.allow_catch_all_accounts || accounts.catch_alls.is_empty();
+    if accounts.exact.is_empty() && no_catch_all {
+        let text = "there is no account: add a section such as [you@example.com]";
+        problems.push(whole_file(Severity::Warning, text.to_owned()));
+    }
+    // An option of a catch-all is read for every account that it covers.
+    let mut told = HashSet::new();
+    problems.retain(|p| {
+        told.insert((
+            p.line,
+            p.column,
+            p.severity as u8,
+            p.section.clone(),
+            p.text.clone(),
+        ))
+    });
+    problems.sort_by_key(|problem| (problem.line.unwrap_or(usize::MAX), problem.column));
+    let settings = Settings {
+        servers,
+        options,
+        accounts,
+        document,
+    };
+    Loaded {
+        settings: (!fatal).then_some(settings),
+        problems,
+    }
+}
+
+fn read_servers(document: &Document, problems: &mut Vec<Problem>) -> Vec<Server> {
+    let mut servers: Vec<Server> = Vec::new();
+    let mut ports: HashMap<u16, (String, usize)> = HashMap::new();
+    for section in document.sections() {
+        let name = section.name();
+        let (protocol, port) = match server::heading(name) {
+            server::Heading::Server(protocol, port) => (protocol, port),
+            server::Heading::Misspelt(text) => {
+                problems.push(of_section(Severity::Error, section, text));
+                continue;
+            }
+            server::Heading::Other => continue,
+        };
+        let mut reader = reader::Reader::new(document, vec![name]);
+        let mut server = server::read(&mut reader, name, protocol, port, section.line());
+        if let Some((first, line)) = ports.get(&port) {
+            let text = format!(
+                "port {port} is that of [{first}] in line {line} already: the server is left out, give it another port"
+            );
+            reader.section_problem(Severity::Error, text);
+            server = None;
+        } else {
+            ports.insert(port, (name.to_owned(), section.line()));
+        }
+        if let Some(why) = server.as_ref().and_then(unbuilt::unsupported_server) {
+            reader.section_problem(Severity::Warning, why);
+            server = None;
+        }
+        problems.append(&mut reader.problems);
+        servers.extend(server);
+    }
+    servers
+}
+
+fn read_accounts(
+    document: &Document,
+    options: &Options,
+    exposed: bool,
+    problems: &mut Vec<Problem>,
+) -> Accounts {
+    let mut accounts = Accounts::default();
+    let names = document
+        .sections()
+        .filter(|section| is_account(section.name()));
+    let (catch_alls, own): (Vec<&Section>, Vec<&Section>) =
+        names.partition(|section| section.name().starts_with('@'));
+    for section in &catch_alls {
+        let name = section.name().to_owned();
+        accounts
+            .catch_alls
+            .entry(name.to_lowercase())
+            .or_insert_with(|| name.clone());
+        accounts.catch_alls.insert(name.clone(), name);
+    }
+    for section in own {
+        let name = section.name();
+        let mut headings = vec![name];
+        if options.allow_catch_all_accounts {
+            headings.extend(accounts.catch_alls(name));
+        }
+        let mut reader = reader::Reader::new(document, headings.clone());
+        if let Err(why) = check_login_name(name) {
+            let text = format!("no login can have this name, {why}: correct the heading");
+            reader.section_problem(Severity::Error, text);
+        }
+        let mut account = account::read(
+            &mut reader,
+            options,
+            name,
+            &headings,
+            has_own_options(section),
+        );
+        if let Some(why) = account.as_ref().and_then(unbuilt::unsupported_account) {
+            reader.section_problem(Severity::Warning, why);
+            account = None;
+        }
+        if let Some(account) = &account {
+            warn_of_open_doors(&mut reader, options, account, exposed, false);
+        }
+        if let Some(other) = accounts.folded.get(&name.to_lowercase()) {
+            let text = format!(
+                "differs from [{other}] in letter case alone: each is reached by its exact spelling only"
+            );
+            reader.section_problem(Severity::Warning, text);
+        }
+        problems.append(&mut reader.problems);
+        accounts.insert(name, account.map(Arc::new));
+    }
+    read_catch_alls(document, options, exposed, &catch_alls, problems);
+    accounts
+}
+
+/// Catch-alls are completed by each other and by accounts' own sections, so that only what stands in them is judged.
+fn read_catch_alls(
+    document: &Document,
+    options: &Options,
+    exposed: bool,
+    sections: &[&Section],
+    problems: &mut Vec<Problem>,
+) {
+    let global = sections.iter().find(|section| section.name() == "@");
+    for section in sections {
+        let name = section.name();
+        if !options.allow_catch_all_accounts {
+            let text = "this catch-all is ignored: it takes `allow_catch_all_accounts = True` in [emailproxy]";
+            problems.push(of_section(Severity::Warning, section, text.to_owned()));
+            continue;
+        }
+        let mut headings = vec![name];
+        headings.extend(global.filter(|_| name != "@").map(|global| global.name()));
+        let mut reader = reader::Reader::new(document, headings.clone());
+        let account = account::read(&mut reader, options, name, &headings, false);
+        if let Some(account) = &account {
+            warn_of_open_doors(&mut reader, options, account, exposed, true);
+            if options.encrypt_client_secret_on_first_use && account.client_secret.is_some() {
+                let text = "a catch-all's `client_secret` is encrypted with the first login's password, and must be \
+                            removed here by you: accounts with other passwords then need secrets of their own";
+                reader.warn("client_secret", text);
+            }
+        }
+        // What is missing is no fault of `[@]` while there are domains to complete it.
+        let completed = name == "@" && sections.len() > 1;
+        for mut problem in reader.problems {
+            let missing = problem.column.is_none();
+            if missing && completed {
+                continue;
+            }
+            if missing && problem.severity == Severity::Error {
+                problem.severity = Severity::Warning;
+                problem.text += ": only accounts with a section that adds it can log in";
+            }
+            problems.push(problem);
+        }
+    }
+}
+
+/// Accounts that need no user: whoever can reach the port can open them before their first login.
+fn warn_of_open_doors(
+    reader: &mut reader::Reader<'_>,
+    options: &Options,
+    account: &Account,
+    exposed: bool,
+    catch_all: bool,
+) {
+    if !account.flow.needs_no_user() {
+        return;
+    }
+    let plain = account.client_secret.is_some();
+    let encrypted = reader.entry("client_secret_encrypted").is_some();
+    let certificate = account.jwt_certificate_path.is_some();
+    let password_is_secret = account.flow == FlowKind::ClientCredentials
+        && options.use_login_password_as_client_credentials_secret
+        && !certificate;
+    let closed = !plain && (encrypted || password_is_secret);
+    if closed && !catch_all {
+        return;
+    }
+    let who = if exposed {
+        "DANGER: other machines can reach a listener (`local_address`), and anyone there"
+    } else {
+        "anyone on this machine"
+    };
+    let what = if catch_all {
+        "every mailbox that this covers"
+    } else {
+        "this account"
+    };
+    let advice = if catch_all {
+        "give accounts sections of their own, and keep listeners on 127.0.0.1"
+    } else if account.flow == FlowKind::ClientCredentials {
+        "encrypt the secret beforehand, use the login password as the secret, or keep listeners on 127.0.0.1"
+    } else {
+        "encrypt the secret beforehand, or keep listeners on 127.0.0.1"
+    };
+    let text = format!(
+        "{who} can open {what} with any password before its first login, because {} asks no user: {advice}",
+        account.flow.name()
+    );
+    reader.section_problem(Severity::Warning, text);
+}
+
+/// Unknown sections, unknown options and forgotten placeholders.
+fn check_names(document: &Document, problems: &mut Vec<Problem>) {
+    for section in document.sections() {
+        let name = section.name();
+        let server = matches!(server::heading(name), server::Heading::Server(..));
+        let tables: &[&[&str]] = if name == DEFAULT {
+            &[names::SERVER, names::ACCOUNT, names::SAVED, names::GLOBAL]
+        } else if server {
+            &[names::SERVER]
+        } else if is_account(name) {
+            &[names::ACCOUNT, names::SAVED]
+        } else if name == options::SECTION {
+            &[names::GLOBAL]
+        } else {
+            check_other_section(section, problems);
+            continue;
+        };
+        let old = server && name.starts_with("SMTP");
+        for entry in section.entries() {
+            let option = entry.name();
+            let known = tables.iter().copied().flatten().copied();
+            let skip = option == names::DOCUMENTATION || (old && option == names::OLD_STARTTLS);
+            if skip {
+                continue;
+            }
+            if !known.clone().any(|known| known == option) {
+                let text = unknown_option(option, known);
+                problems.push(of_entry(Severity::Warning, section, entry, text));
+            } else if is_placeholder(entry.value()) {
+                let text = format!(
+                    "`{option}` still holds the sample's placeholder: put your own value there"
+                );
+                problems.push(of_entry(Severity::Warning, section, entry, text));
+            }
+        }
+    }
+}
+
+fn unknown_option<'a>(option: &str, known: impl Iterator<Item = &'a str>) -> String {
+    if let Some(nearest) = names::nearest(option, known) {
+        return format!("unknown option, ignored: did you mean `{nearest}`?");
+    }
+    if names::presentable(option) {
+        return format!("unknown option `{option}`, ignored");
+    }
+    // It may be a part of a secret.
+    "unknown option, ignored: if this line goes on with the value above it, indent it".to_owned()
+}
+
+fn check_other_section(section: &Section, problems: &mut Vec<Problem>) {
+    const DOCUMENTATION: [&str; 4] = [
+        "Server setup",
+        "Account setup",
+        "Advanced proxy configuration",
+        "Email OAuth 2.0 Proxy configuration file",
+    ];
+    let name = section.name();
+    let silent = DOCUMENTATION.contains(&name)
+        || matches!(server::heading(name), server::Heading::Misspelt(_))
+        || section
+            .entries()
+            .all(|e| matches!(e.name(), names::DOCUMENTATION | "format" | "warning"));
+    if silent {
+        return;
+    }
+    let near = names::nearest(&name.to_lowercase(), [options::SECTION].into_iter());
+    let text = match near {
+        Some(near) => format!("unknown section, ignored: did you mean [{near}]?"),
+        None => "unknown section, ignored: servers are headed as [IMAP-1993], accounts as [you@example.com]".to_owned(),
+    };
+    problems.push(of_section(Severity::Warning, section, text));
+}
+
+fn is_account(name: &str) -> bool {
+    name.contains('@')
+}
+
+fn has_own_options(section: &Section) -> bool {
+    section
+        .entries()
+        .any(|entry| names::ACCOUNT.contains(&entry.name()))
+}
+
+fn is_placeholder(value: &str) -> bool {
+    value.contains("*** your")
+}
+
+fn of_section(severity: Severity, section: &Section, text: String) -> Problem {
+    let name = Some(section.name().to_owned());
+    Problem {
+        severity,
+        line: Some(section.line()),
+        column: None,
+        section: name,
+        text,
+    }
+}
+
+fn of_entry(severity: Severity, section: &Section, entry: &Entry, text: String) -> Problem {
+    let (line, column) = (Some(entry.line()), Some(entry.column()));
+    Problem {
+        severity,
+        line,
+        column,
+        section: Some(section.name().to_owned()),
+        text,
+    }
+}
+
+fn whole_file(severity: Severity, text: String) -> Problem {
+    Problem {
+        severity,
+        line: None,
+        column: None,
+        section: None,
+        text,
+    }
+}
+
+/// The file's mode where everybody may read it.
+#[cfg(unix)]
+fn open_to_others(path: &Path) -> Option<u32> {
+    use std::os::unix::fs::PermissionsExt;
+    let mode = std::fs::metadata(path).ok()?.permissions().mode() & 0o777;
+    (mode & 0o004 != 0).then_some(mode)
+}
+
+#[cfg(not(unix))]
+fn open_to_others(_: &Path) -> Option<u32> {
+    None
 }

@@ -312,7 +312,7 @@ fn append_section(text: &mut String, name: &str, line_end: &str) {
     if !text.is_empty() {
         end_line(text, line_end);
         let last = text.trim_end_matches(['\n', '\r']).len();
-        let last_line_is_blank = read::cut_lines(text[last..].as_bytes()).len() > 1;
+        let last_line_is_blank = read::cut_lines(&text.as_bytes()[last..]).len() > 1;
         if !last_line_is_blank {
             text.push_str(line_end);
         }

@@ -1,6 +1,13 @@
 //! Where tokens live: the configuration file, another file.
 
+use crate::document::Document;
 use std::fmt;
+
+mod file;
+mod saver;
+
+pub use file::FileStore;
+pub use saver::{Outcome, Saver, Unsaved};
 
 /// What the proxy has written into one section, as text exactly as it stands there.
 #[derive(Clone, Default, PartialEq, Eq)]
@@ -19,6 +26,42 @@ pub struct Saved {
     pub client_secret_encrypted: Option<String>,
     /// Unix time of the last login, decimal.
     pub last_activity: Option<String>,
+}
+
+impl Saved {
+    /// What stands in the section itself; neither `[DEFAULT]` nor a catch-all counts, and an empty value is none.
+    pub fn from_document(document: &Document, heading: &str) -> Saved {
+        let mut saved = Saved::default();
+        for (option, field) in saved.fields() {
+            let entry = document
+                .own(heading, option)
+                .filter(|entry| !entry.value().is_empty());
+            *field = entry.map(|entry| entry.value().to_owned());
+        }
+        saved
+    }
+
+    /// Makes these changes; options that are not the proxy's own are passed over.
+    pub fn apply(&mut self, changes: &[Change]) {
+        for change in changes {
+            let mut fields = self.fields().into_iter();
+            if let Some((_, field)) = fields.find(|(option, _)| *option == change.option) {
+                field.clone_from(&change.value);
+            }
+        }
+    }
+
+    fn fields(&mut self) -> [(&'static str, &mut Option<String>); 7] {
+        [
+            ("token_salt", &mut self.token_salt),
+            ("token_iterations", &mut self.token_iterations),
+            ("access_token", &mut self.access_token),
+            ("access_token_expiry", &mut self.access_token_expiry),
+            ("refresh_token", &mut self.refresh_token),
+            ("client_secret_encrypted", &mut self.client_secret_encrypted),
+            ("last_activity", &mut self.last_activity),
+        ]
+    }
 }
 
 /// One option to be set (`Some`) or removed (`None`) in a section.
@@ -48,20 +91,12 @@ pub trait Store: Send + Sync {
     fn load(&self, heading: &str) -> Result<Saved, StoreError>;
     /// Makes all changes to the section `heading` (created when missing) or none, durably.
     fn save(&self, heading: &str, changes: &[Change]) -> Result<(), StoreError>;
+    /// The same for several sections at once; where it fails, some of them may have been written, and all may be tried again.
+    fn save_all(&self, sections: &[(String, Vec<Change>)]) -> Result<(), StoreError> {
+        sections
+            .iter()
+            .try_for_each(|(heading, changes)| self.save(heading, changes))
+    }
     /// For logs: the file's path or the secret's name.
     fn describe(&self) -> String;
-}
-
-/// A store with a memory: what could not be written yet is kept, served by `load`, and retried.
-pub struct Saver {
-    _private: (),
-}
-
-/// What became of a save.
-#[derive(Debug)]
-pub enum Outcome {
-    /// On disk.
-    Written,
-    /// Kept in memory and retried.
-    Pending(StoreError),
 }

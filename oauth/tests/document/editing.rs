@@ -3,7 +3,7 @@
 use oauth::document::{Document, Edit};
 
 fn edited(input: &str, edits: &[(&str, &str, Option<&str>)]) -> String {
-    let mut document = Document::parse(input.as_bytes()).ok().expect("readable");
+    let mut document = Document::parse(input.as_bytes()).unwrap_or_else(|e| panic!("{e:?}"));
     let edits: Vec<_> = edits
         .iter()
         .map(|&(section, option, value)| Edit {

@@ -1,0 +1,212 @@
+//! `[IMAP-n]`, `[POP-n]` and `[SMTP-n]`.
+
+use super::{
+    LocalCertificate, LocalStartTls, Server, Severity, names,
+    reader::{Reader, boolean},
+};
+use proxy_proto::Protocol;
+use std::{net::IpAddr, path::PathBuf, sync::Arc};
+
+impl Server {
+    /// Whether clients may send their password over plaintext.
+    pub fn plaintext(&self) -> bool {
+        self.local_tls.is_none() || self.local_starttls == LocalStartTls::Optional
+    }
+
+    /// Whether only this machine can reach the listener, as far as `local_address` tells.
+    pub fn loopback_only(&self) -> bool {
+        let host = self.local_address.to_ascii_lowercase();
+        match host.parse::<IpAddr>() {
+            Ok(address) => address.to_canonical().is_loopback(),
+            Err(_) => host == "localhost" || host.ends_with(".localhost"),
+        }
+    }
+}
+
+/// What a heading says it is.
+pub(super) enum Heading {
+    Server(Protocol, u16),
+    /// A server was meant; the text says what is wrong.
+    Misspelt(String),
+    Other,
+}
+
+pub(super) fn heading(name: &str) -> Heading {
+    const PROTOCOLS: [Protocol; 3] = [Protocol::Imap, Protocol::Pop, Protocol::Smtp];
+    for protocol in PROTOCOLS {
+        let Some(rest) = name
+            .strip_prefix(protocol.name())
+            .and_then(|rest| rest.strip_prefix('-'))
+        else {
+            continue;
+        };
+        let port = rest
+            .parse()
+            .ok()
+            .filter(|port| *port != 0 && rest.bytes().all(|b| b.is_ascii_digit()));
+        return match port {
+            Some(port) => Heading::Server(protocol, port),
+            None => Heading::Misspelt(format!(
+                "the local port must be a number from 1 to 65535, as in [{}-{}]: the server is left out",
+                protocol.name(),
+                match protocol {
+                    Protocol::Imap => 1993,
+                    Protocol::Pop => 1995,
+                    Protocol::Smtp => 1587,
+                },
+            )),
+        };
+    }
+    // "imap-1993", "IMAP 1993", "SMTP_1587"
+    for protocol in PROTOCOLS {
+        let length = protocol.name().len();
+        let Some((word, rest)) = name.split_at_checked(length) else {
+            continue;
+        };
+        let port = rest.trim_matches([' ', '-', '_', ':']);
+        if word.eq_ignore_ascii_case(protocol.name()) && port.parse::<u16>().is_ok() {
+            let meant = format!("[{}-{port}]", protocol.name());
+            return Heading::Misspelt(format!("not a server's heading: write it as {meant}"));
+        }
+    }
+    Heading::Other
+}
+
+/// The server, where it can be used; its problems are in the reader.
+pub(super) fn read(
+    reader: &mut Reader<'_>,
+    name: &str,
+    protocol: Protocol,
+    port: u16,
+    line: usize,
+) -> Option<Server> {
+    let address = reader.required("server_address");
+    if address.is_some_and(|host| !is_host(host)) {
+        reader.error(
+            "server_address",
+            "`server_address` must be a host name or an address",
+        );
+    }
+    let server_port = match reader.required("server_port") {
+        Some(_) => reader.number("server_port", 1, 65535),
+        None => None,
+    };
+    let local_address = reader.text("local_address").unwrap_or("::");
+    if !is_host(local_address) {
+        reader.error(
+            "local_address",
+            "`local_address` must be an address or a host name",
+        );
+    }
+    let local_tls = certificate(reader);
+    let server = Server {
+        heading: Arc::from(name),
+        protocol,
+        port,
+        server_address: address.unwrap_or_default().to_owned(),
+        server_port: server_port
+            .and_then(|port| u16::try_from(port).ok())
+            .unwrap_or_default(),
+        server_starttls: server_starttls(reader, protocol),
+        local_address: local_address.to_owned(),
+        local_starttls: local_starttls(reader, local_tls.is_some()),
+        local_tls,
+        server_ca_path: reader.text("server_ca_path").map(PathBuf::from),
+        plugins: reader.owned("plugins"),
+        allow_from: reader.owned("allow_from"),
+        proxy_protocol: reader.owned("proxy_protocol"),
+        line,
+    };
+    let usual = match (protocol, server.server_port) {
+        (Protocol::Imap, 143) | (Protocol::Pop, 110) | (Protocol::Smtp, 25 | 587) => Some(true),
+        (Protocol::Imap, 993) | (Protocol::Pop, 995) | (Protocol::Smtp, 465) => Some(false),
+        _ => None,
+    };
+    if usual.is_some_and(|starttls| starttls != server.server_starttls) {
+        let text = format!(
+            "port {} usually wants `server_starttls = {}`: check it if the server does not answer",
+            server.server_port,
+            if server.server_starttls {
+                "False"
+            } else {
+                "True"
+            },
+        );
+        reader.warn("server_port", text);
+    }
+    if server.plaintext() && !server.loopback_only() {
+        let option = "local_address";
+        reader.warn(
+            option,
+            format!(
+                "other machines can reach this port ({option} = {local_address}) and passwords cross the network \
+                 unencrypted: set `local_address = 127.0.0.1`, or `local_certificate_path` and `local_key_path`"
+            ),
+        );
+    }
+    reader.usable().then_some(server)
+}
+
+fn server_starttls(reader: &mut Reader<'_>, protocol: Protocol) -> bool {
+    if reader.entry("server_starttls").is_some() {
+        return reader.boolean("server_starttls").unwrap_or(false);
+    }
+    if protocol == Protocol::Smtp {
+        return reader.boolean(names::OLD_STARTTLS).unwrap_or(false);
+    }
+    false
+}
+
+fn certificate(reader: &mut Reader<'_>) -> Option<LocalCertificate> {
+    let certificate = reader.text("local_certificate_path");
+    let key = reader.text("local_key_path");
+    match (certificate, key) {
+        (Some(certificate), Some(key)) => Some(LocalCertificate {
+            certificate: certificate.into(),
+            key: key.into(),
+        }),
+        (Some(_), None) => {
+            let text = "`local_key_path` is missing beside `local_certificate_path`: the server is left out \
+                        rather than served without TLS";
+            reader.error("local_certificate_path", text);
+            None
+        }
+        (None, Some(_)) => {
+            let text = "`local_certificate_path` is missing beside `local_key_path`: the server is left out \
+                        rather than served without TLS";
+            reader.error("local_key_path", text);
+            None
+        }
+        (None, None) => None,
+    }
+}
+
+fn local_starttls(reader: &mut Reader<'_>, certificate: bool) -> LocalStartTls {
+    let option = "local_starttls";
+    let Some(value) = reader.text(option) else {
+        return LocalStartTls::Off;
+    };
+    let starttls = match boolean(value) {
+        Some(true) => LocalStartTls::Required,
+        Some(false) => LocalStartTls::Off,
+        None if value.eq_ignore_ascii_case("optional") => LocalStartTls::Optional,
+        None => {
+            reader.error(option, "`local_starttls` must be True, False or optional");
+            LocalStartTls::Off
+        }
+    };
+    if starttls != LocalStartTls::Off && !certificate {
+        reader.problem(
+            Severity::Error,
+            option,
+            "`local_starttls` needs `local_certificate_path` and `local_key_path`".to_owned(),
+        );
+    }
+    starttls
+}
+
+fn is_host(text: &str) -> bool {
+    !text
+        .chars()
+        .any(|c| c.is_whitespace() || c.is_control() || matches!(c, '/' | '@' | '[' | ']'))
+}
