@@ -10,7 +10,7 @@ use super::{
 use crate::shared::Shared;
 use hyper::StatusCode;
 use serde_json::json;
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 use url::{Host, Url};
 
 /// An authorisation request (RFC 6749 §4.1.1, RFC 7636 §4.3).
@@ -190,7 +190,6 @@ pub(crate) fn decide(shared: &Shared, form: &Parameters) -> Reply {
     }
     let name = random("code-");
     let grant = tables.next_grant();
-    // Kept for a while after its end, so that a second use is noticed.
     tables.codes.insert(
         name.clone(),
         Code {
@@ -277,6 +276,3 @@ fn is_loopback(uri: &str) -> bool {
     };
     loopback && url.scheme() == "http" && url.fragment().is_none() && url.username().is_empty()
 }
-
-/// The user of an account, shared.
-pub(crate) type User = Arc<str>;

@@ -2,7 +2,6 @@
 
 use super::{
     OAuthError, Parameters, Question, Reply,
-    authorize::User,
     client::{self, Client},
     key::{SERVICE_ACCOUNT, Verified},
     state::{Tables, Token, random},
@@ -13,7 +12,10 @@ use base64::prelude::{BASE64_STANDARD, BASE64_URL_SAFE_NO_PAD, Engine as _};
 use hyper::StatusCode;
 use serde_json::{Map, Value, json};
 use sha2::{Digest as _, Sha256};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+};
 
 /// Refresh tokens live this long.
 const REFRESH_LIFETIME: Duration = Duration::from_secs(30 * 86_400);
@@ -256,18 +258,11 @@ pub(crate) fn is_verifier(text: &str) -> bool {
 /// What a grant has led to.
 struct Granted {
     client: &'static str,
-    user: User,
+    user: Arc<str>,
     scope: String,
     grant: u64,
-    refresh: Refresh,
-}
-
-/// What becomes of refresh tokens.
-enum Refresh {
-    /// The grant gives none.
-    None,
-    /// A first or a further one.
-    New,
+    /// With a refresh token.
+    refresh: bool,
 }
 
 fn grant(shared: &Shared, question: &Question) -> Result<Reply, OAuthError> {
@@ -352,7 +347,7 @@ fn authorization_code(
         user: code.user,
         scope: code.page.scope,
         grant: code.grant,
-        refresh: Refresh::New,
+        refresh: true,
     })
 }
 
@@ -392,13 +387,12 @@ fn refresh_token(
     if rotate {
         tables.refresh.remove(name);
     }
-    let refresh = if rotate { Refresh::New } else { Refresh::None };
     Ok(Granted {
         client: client.id,
         user: token.user,
         scope: narrowed,
         grant: token.grant,
-        refresh,
+        refresh: rotate,
     })
 }
 
@@ -418,7 +412,7 @@ fn password(shared: &Shared, form: &Parameters, client: Client) -> Result<Grante
         user,
         scope,
         grant,
-        refresh: Refresh::New,
+        refresh: true,
     })
 }
 
@@ -436,7 +430,7 @@ fn client_credentials(
         user: provider.daemon(),
         scope,
         grant,
-        refresh: Refresh::None,
+        refresh: false,
     })
 }
 
@@ -488,7 +482,7 @@ fn device_code(shared: &Shared, form: &Parameters, client: Client) -> Result<Gra
         user,
         scope,
         grant,
-        refresh: Refresh::New,
+        refresh: true,
     })
 }
 
@@ -522,7 +516,7 @@ fn service_account(shared: &Shared, form: &Parameters) -> Result<Granted, OAuthE
         user,
         scope,
         grant,
-        refresh: Refresh::None,
+        refresh: false,
     })
 }
 
@@ -541,7 +535,7 @@ fn issue(shared: &Shared, granted: Granted) -> Reply {
         scope: granted.scope.clone(),
         grant: granted.grant,
     };
-    if let Refresh::New = granted.refresh {
+    if granted.refresh {
         let name = random("rt-");
         tables
             .refresh
