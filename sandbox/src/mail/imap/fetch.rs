@@ -513,7 +513,7 @@ mod tests {
         );
         assert_eq!(
             fetch("body.peek[header.fields (b x)]", message),
-            "(BODY[HEADER.FIELDS (b x)] {13}\r\nB: 2\r\n\t3\r\n\r\n)"
+            "(BODY[HEADER.FIELDS (b x)] {12}\r\nB: 2\r\n\t3\r\n\r\n)"
         );
         assert_eq!(
             fetch("BODY[HEADER.FIELDS.NOT (B)]", message),

@@ -1,0 +1,714 @@
+//! Every grant of the provider, and what it refuses.
+
+mod common;
+
+use aws_lc_rs::{rand::SystemRandom, rsa::KeyPair, signature::RSA_PKCS1_SHA256};
+use base64::prelude::{BASE64_STANDARD, BASE64_URL_SAFE_NO_PAD, Engine as _};
+use common::{ADA, BROOK, exchange, imap_login, post, text, token};
+use rustls_pki_types::{CertificateDer, PrivatePkcs8KeyDer, pem::PemObject as _};
+use sandbox::{Control, ExpiresIn, Options, Sandbox, Service, client};
+use serde_json::{Value, json};
+use sha2::{Digest as _, Sha256};
+use std::{
+    net::{TcpListener, TcpStream},
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+use url::Url;
+
+/// A port on which nobody listens.
+fn nobody() -> u16 {
+    TcpListener::bind("127.0.0.1:0")
+        .expect("bind")
+        .local_addr()
+        .expect("address")
+        .port()
+}
+
+fn start() -> Sandbox {
+    Sandbox::start(Options::default()).expect("sandbox")
+}
+
+fn authorization(sandbox: &Sandbox, fields: &[(&str, &str)]) -> String {
+    Url::parse_with_params(&sandbox.authorize_url(), fields)
+        .expect("URL")
+        .into()
+}
+
+fn parameter(url: &str, name: &str) -> Option<String> {
+    let url = Url::parse(url).expect("URL");
+    url.query_pairs()
+        .find(|(key, _)| key == name)
+        .map(|(_, value)| value.into_owned())
+}
+
+/// The bearer opens this account's mail, and no other's.
+fn opens(sandbox: &Sandbox, bearer: &str, user: &str) {
+    let (_, answer) = imap_login(sandbox, user, bearer);
+    assert!(answer.starts_with("OK"), "{answer}");
+    let other = if user == ADA { BROOK } else { ADA };
+    let (_, answer) = imap_login(sandbox, other, bearer);
+    assert!(answer.starts_with("NO [AUTHENTICATIONFAILED]"), "{answer}");
+}
+
+const VERIFIER: &str = "a-verifier-that-is-long-enough-for-RFC-7636-1234";
+
+fn challenge() -> String {
+    BASE64_URL_SAFE_NO_PAD.encode(Sha256::digest(VERIFIER))
+}
+
+#[test]
+fn authorization_code_with_pkce() {
+    let sandbox = start();
+    let redirect = format!("http://localhost:{}/back?x=1", nobody());
+    let url = authorization(
+        &sandbox,
+        &[
+            ("client_id", client::PUBLIC.id),
+            ("redirect_uri", &redirect),
+            ("response_type", "code"),
+            ("scope", "mail offline_access"),
+            ("state", "s&1"),
+            ("login_hint", BROOK),
+            ("code_challenge", &challenge()),
+            ("code_challenge_method", "S256"),
+        ],
+    );
+    let visit = sandbox.person().approve(&url).expect("approve");
+    assert!(visit.url.starts_with(&redirect), "{visit:?}");
+    assert_eq!(visit.status, None);
+    assert_eq!(parameter(&visit.url, "state").as_deref(), Some("s&1"));
+    let code = parameter(&visit.url, "code").expect("code");
+    let fields = |verifier| {
+        vec![
+            ("grant_type", "authorization_code"),
+            ("code", code.as_str()),
+            ("redirect_uri", redirect.as_str()),
+            ("code_verifier", verifier),
+        ]
+    };
+    let (status, answer) = token(&sandbox, client::PUBLIC, &fields(VERIFIER));
+    assert_eq!(
+        (status, &answer["token_type"], &answer["expires_in"]),
+        (200, &json!("Bearer"), &json!(3600))
+    );
+    let bearer = text(&answer, "access_token");
+    opens(&sandbox, &bearer, BROOK);
+
+    // A code used twice costs what it gave (RFC 6749 §4.1.2).
+    let (status, answer) = token(&sandbox, client::PUBLIC, &fields(VERIFIER));
+    assert_eq!((status, &answer["error"]), (400, &json!("invalid_grant")));
+    assert!(imap_login(&sandbox, BROOK, &bearer).1.starts_with("NO"));
+
+    let seen = sandbox.log().authorizations();
+    assert!(seen[0].contains(&("login_hint".into(), BROOK.into())));
+    let requests = sandbox.log().token_requests();
+    assert_eq!(
+        requests
+            .iter()
+            .map(|request| request.status)
+            .collect::<Vec<_>>(),
+        [Some(200), Some(400)]
+    );
+    assert_eq!(requests[0].parameter("code_verifier"), Some(VERIFIER));
+}
+
+#[test]
+fn authorization_code_with_a_secret() {
+    let sandbox = start();
+    let redirect = format!("http://127.0.0.1:{}", nobody());
+    let begin = || {
+        let url = authorization(
+            &sandbox,
+            &[
+                ("client_id", client::CONFIDENTIAL.id),
+                ("redirect_uri", &redirect),
+                ("response_type", "code"),
+            ],
+        );
+        let visit = sandbox
+            .person()
+            .choosing(ADA)
+            .approve(&url)
+            .expect("approve");
+        parameter(&visit.url, "code").expect("code")
+    };
+    let code = begin();
+    let fields = |code, redirect| {
+        [
+            ("grant_type", "authorization_code"),
+            ("code", code),
+            ("redirect_uri", redirect),
+        ]
+    };
+    // Wrong redirect URI: refused, and the code is gone.
+    let (status, answer) = token(
+        &sandbox,
+        client::CONFIDENTIAL,
+        &fields(&code, "http://127.0.0.1:1"),
+    );
+    assert_eq!((status, &answer["error"]), (400, &json!("invalid_grant")));
+    // Another client's.
+    let code = begin();
+    let (_, answer) = token(&sandbox, client::PUBLIC, &fields(&code, &redirect));
+    assert_eq!(answer["error"], "invalid_grant");
+    // By the Authorization header.
+    let basic = |secret: &str| {
+        format!(
+            "Basic {}",
+            BASE64_STANDARD.encode(format!("{}:{secret}", client::CONFIDENTIAL.id))
+        )
+    };
+    let secret = client::CONFIDENTIAL.secret.expect("secret");
+    let (status, answer) = post(
+        &sandbox.token_url(),
+        &fields(&code, &redirect),
+        Some(&basic("wrong")),
+    );
+    assert_eq!((status, &answer["error"]), (401, &json!("invalid_client")));
+    let (status, answer) = post(
+        &sandbox.token_url(),
+        &fields(&code, &redirect),
+        Some(&basic(secret)),
+    );
+    assert_eq!(status, 200, "{answer}");
+    opens(&sandbox, &text(&answer, "access_token"), ADA);
+}
+
+#[test]
+fn a_verifier_that_does_not_fit() {
+    let sandbox = start();
+    let redirect = format!("http://localhost:{}", nobody());
+    for verifier in [
+        None,
+        Some("another-verifier-that-is-long-enough-for-7636-1"),
+    ] {
+        let url = authorization(
+            &sandbox,
+            &[
+                ("client_id", client::PUBLIC.id),
+                ("redirect_uri", &redirect),
+                ("response_type", "code"),
+                ("code_challenge", &challenge()),
+                ("code_challenge_method", "S256"),
+            ],
+        );
+        let visit = sandbox.person().approve(&url).expect("approve");
+        let code = parameter(&visit.url, "code").expect("code");
+        let mut fields = vec![
+            ("grant_type", "authorization_code"),
+            ("code", &code),
+            ("redirect_uri", &redirect),
+        ];
+        fields.extend(verifier.map(|verifier| ("code_verifier", verifier)));
+        let (status, answer) = token(&sandbox, client::PUBLIC, &fields);
+        assert_eq!((status, &answer["error"]), (400, &json!("invalid_grant")));
+    }
+}
+
+#[test]
+fn what_the_authorization_endpoint_refuses() {
+    let sandbox = start();
+    let redirect = format!("http://localhost:{}", nobody());
+    let id = ("client_id", client::CONFIDENTIAL.id);
+    let uri = ("redirect_uri", redirect.as_str());
+    let code = ("response_type", "code");
+    // Nothing is redirected to an address that is not known to be good.
+    for fields in [
+        vec![uri, code],
+        vec![("client_id", "stranger"), uri, code],
+        vec![id, code],
+        vec![id, ("redirect_uri", "http://example.org/"), code],
+        vec![id, ("redirect_uri", "https://localhost/"), code],
+        vec![id, uri, uri, code],
+    ] {
+        let url = authorization(&sandbox, &fields);
+        let (status, page) = exchange("GET", &url, None, None);
+        assert_eq!(status, 400, "{fields:?}");
+        assert!(page.contains("<h1>That did not work</h1>"));
+        assert!(sandbox.person().approve(&url).is_err());
+    }
+    for (fields, error) in [
+        (vec![id, uri], "invalid_request"),
+        (
+            vec![id, uri, ("response_type", "token")],
+            "unsupported_response_type",
+        ),
+        (
+            vec![id, uri, code, ("scope", "everything")],
+            "invalid_scope",
+        ),
+        (
+            vec![id, uri, code, ("code_challenge", VERIFIER)],
+            "invalid_request",
+        ),
+        (
+            vec![
+                id,
+                uri,
+                code,
+                ("code_challenge", "short"),
+                ("code_challenge_method", "S256"),
+            ],
+            "invalid_request",
+        ),
+        (
+            vec![("client_id", client::PUBLIC.id), uri, code],
+            "invalid_request",
+        ),
+        (
+            vec![("client_id", client::DAEMON.id), uri, code],
+            "unauthorized_client",
+        ),
+    ] {
+        let mut fields = fields;
+        fields.push(("state", "S"));
+        let visit = sandbox
+            .person()
+            .approve(&authorization(&sandbox, &fields))
+            .expect("redirect");
+        assert_eq!(
+            parameter(&visit.url, "error").as_deref(),
+            Some(error),
+            "{fields:?}"
+        );
+        assert_eq!(parameter(&visit.url, "state").as_deref(), Some("S"));
+    }
+    let denied = sandbox
+        .person()
+        .deny(&authorization(&sandbox, &[id, uri, code]))
+        .expect("deny");
+    assert_eq!(
+        parameter(&denied.url, "error").as_deref(),
+        Some("access_denied")
+    );
+    assert_eq!(parameter(&denied.url, "code"), None);
+}
+
+#[test]
+fn pages_escape_what_they_show_and_are_answered_once() {
+    let sandbox = start();
+    let url = authorization(
+        &sandbox,
+        &[
+            ("client_id", client::CONFIDENTIAL.id),
+            ("redirect_uri", "http://localhost/\"><script>"),
+            ("response_type", "code"),
+            ("login_hint", "<script>alert(1)</script>@x"),
+        ],
+    );
+    let (status, page) = exchange("GET", &url, None, None);
+    assert_eq!(status, 200);
+    assert!(!page.contains("<script>"), "{page}");
+    assert!(page.contains("&lt;script&gt;alert(1)&lt;/script&gt;@x"));
+
+    let (_, rest) = page
+        .split_once("name=\"page\" value=\"")
+        .expect("page value");
+    let (name, _) = rest.split_once('"').expect("quote");
+    let form = |name: &str| Some(format!("page={name}&account={ADA}&decision=deny"));
+    let consent = format!("{}/consent", sandbox.provider_url());
+    assert_eq!(exchange("POST", &consent, form(name), None).0, 303);
+    assert_eq!(exchange("POST", &consent, form(name), None).0, 400);
+    assert_eq!(
+        exchange("POST", &consent, form("page-made-up"), None).0,
+        400
+    );
+    assert_eq!(exchange("GET", &consent, None, None).0, 405);
+    assert_eq!(
+        exchange(
+            "GET",
+            &format!("{}/nowhere", sandbox.provider_url()),
+            None,
+            None
+        )
+        .0,
+        404
+    );
+    assert_eq!(exchange("GET", sandbox.provider_url(), None, None).0, 200);
+}
+
+#[test]
+fn password_and_refresh_with_rotation() {
+    let sandbox = start();
+    let control: Control = sandbox.control();
+    let login = |password| {
+        token(
+            &sandbox,
+            client::PUBLIC,
+            &[
+                ("grant_type", "password"),
+                ("username", ADA),
+                ("password", password),
+                ("scope", "mail.imap mail.pop"),
+            ],
+        )
+    };
+    assert_eq!(login("wrong").1["error"], "invalid_grant");
+    let (status, answer) = login("ada-at-the-provider");
+    assert_eq!(status, 200);
+    opens(&sandbox, &text(&answer, "access_token"), ADA);
+    let first = text(&answer, "refresh_token");
+
+    let refresh = |name: &str, more: &[(&'static str, &'static str)]| {
+        let mut fields = vec![("grant_type", "refresh_token"), ("refresh_token", name)];
+        fields.extend(more);
+        token(&sandbox, client::PUBLIC, &fields)
+    };
+    let (status, answer) = refresh(&first, &[]);
+    assert_eq!((status, &answer["refresh_token"]), (200, &Value::Null));
+    assert_eq!(refresh(&first, &[("scope", "mail.imap")]).0, 200);
+    assert_eq!(
+        refresh(&first, &[("scope", "mail")]).1["error"],
+        "invalid_scope"
+    );
+
+    control.set_rotate_refresh_tokens(true);
+    let (_, answer) = refresh(&first, &[]);
+    let second = text(&answer, "refresh_token");
+    assert_ne!(first, second);
+    assert_eq!(refresh(&first, &[]).1["error"], "invalid_grant");
+    assert_eq!(refresh(&second, &[]).0, 200);
+    // Bound to the client.
+    let fields = [
+        ("grant_type", "refresh_token"),
+        ("refresh_token", second.as_str()),
+    ];
+    assert_eq!(
+        token(&sandbox, client::CONFIDENTIAL, &fields).1["error"],
+        "invalid_grant"
+    );
+}
+
+#[test]
+fn client_credentials_open_the_bound_account() {
+    let options = Options {
+        daemon_account: Some(BROOK.into()),
+        ..Options::default()
+    };
+    let sandbox = Sandbox::start(options).expect("sandbox");
+    let fields = [("grant_type", "client_credentials"), ("scope", "mail")];
+    let (status, answer) = token(&sandbox, client::DAEMON, &fields);
+    assert_eq!((status, &answer["refresh_token"]), (200, &Value::Null));
+    let bearer = text(&answer, "access_token");
+    opens(&sandbox, &bearer, BROOK);
+    assert_eq!(
+        token(&sandbox, client::PUBLIC, &fields).1["error"],
+        "unauthorized_client"
+    );
+
+    let mut asked = common::credentials(client::DAEMON);
+    asked.push(("token", &bearer));
+    let (_, answer) = post(&sandbox.introspection_url(), &asked, None);
+    assert_eq!(
+        (&answer["active"], &answer["username"]),
+        (&json!(true), &json!(BROOK))
+    );
+    sandbox.control().revoke_all_tokens();
+    let (_, answer) = post(&sandbox.introspection_url(), &asked, None);
+    assert_eq!(answer, json!({"active": false}));
+
+    let nobody = Options {
+        daemon_account: Some("nobody@example.org".into()),
+        ..Options::default()
+    };
+    assert!(Sandbox::start(nobody).is_err());
+}
+
+#[test]
+fn device_code() {
+    let sandbox = start();
+    // Long enough that two polls in a row come too early, however slow the machine is.
+    sandbox.control().set_device_interval(500);
+    let begin = || {
+        let (status, answer) = post(
+            &sandbox.device_url(),
+            &common::credentials(client::PUBLIC),
+            None,
+        );
+        assert_eq!((status, &answer["interval"]), (200, &json!(500)));
+        answer
+    };
+    let poll = |answer: &Value| {
+        let code = text(answer, "device_code");
+        token(
+            &sandbox,
+            client::PUBLIC,
+            &[
+                ("grant_type", "urn:ietf:params:oauth:grant-type:device_code"),
+                ("device_code", &code),
+            ],
+        )
+    };
+    let device = begin();
+    assert_eq!(poll(&device).1["error"], "authorization_pending");
+    assert_eq!(poll(&device).1["error"], "slow_down");
+    let typed = text(&device, "user_code").to_lowercase().replace('-', " ");
+    let page = Url::parse_with_params(&text(&device, "verification_uri"), [("user_code", typed)])
+        .expect("URL");
+    let visit = sandbox
+        .person()
+        .choosing(BROOK)
+        .approve(page.as_str())
+        .expect("approve");
+    assert_eq!(visit.status, Some(200));
+    assert!(visit.body.contains("<h1>Approved</h1>"), "{visit:?}");
+    let (status, answer) = poll(&device);
+    assert_eq!(status, 200, "{answer}");
+    opens(&sandbox, &text(&answer, "access_token"), BROOK);
+    assert_eq!(poll(&device).1["error"], "expired_token");
+
+    let device = begin();
+    sandbox
+        .person()
+        .deny(&text(&device, "verification_uri_complete"))
+        .expect("deny");
+    assert_eq!(poll(&device).1["error"], "access_denied");
+    let wrong = format!("{}?user_code=BBBB-BBBB", text(&device, "verification_uri"));
+    assert_eq!(exchange("GET", &wrong, None, None).0, 404);
+}
+
+/// A compact RS256 JWT.
+fn jwt(key_pem: &str, header: Value, claims: Value) -> String {
+    let key = PrivatePkcs8KeyDer::from_pem_slice(key_pem.as_bytes()).expect("key");
+    let key = KeyPair::from_pkcs8(key.secret_pkcs8_der()).expect("RSA");
+    let part = |value: Value| BASE64_URL_SAFE_NO_PAD.encode(value.to_string());
+    let signed = format!("{}.{}", part(header), part(claims));
+    let mut signature = vec![0; key.public_modulus_len()];
+    key.sign(
+        &RSA_PKCS1_SHA256,
+        &SystemRandom::new(),
+        signed.as_bytes(),
+        &mut signature,
+    )
+    .expect("sign");
+    format!("{signed}.{}", BASE64_URL_SAFE_NO_PAD.encode(signature))
+}
+
+fn now() -> u64 {
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .expect("clock")
+        .as_secs()
+}
+
+#[test]
+fn service_account() {
+    let sandbox = start();
+    let file: Value =
+        serde_json::from_str(&sandbox.service_account_key().expect("key")).expect("JSON");
+    assert_eq!(file["token_uri"], sandbox.token_url());
+    let ask = |key: &str, change: fn(&mut Value)| {
+        let mut claims = json!({
+            "iss": file["client_email"], "sub": ADA, "scope": "mail", "aud": file["token_uri"],
+            "iat": now(), "exp": now() + 3600,
+        });
+        change(&mut claims);
+        let assertion = jwt(key, json!({"alg": "RS256", "typ": "JWT"}), claims);
+        let grant = "urn:ietf:params:oauth:grant-type:jwt-bearer";
+        post(
+            &sandbox.token_url(),
+            &[("grant_type", grant), ("assertion", &assertion)],
+            None,
+        )
+    };
+    let key = text(&file, "private_key");
+    let (status, answer) = ask(&key, |_| {});
+    assert_eq!(status, 200, "{answer}");
+    opens(&sandbox, &text(&answer, "access_token"), ADA);
+    let changes: [fn(&mut Value); 6] = [
+        |claims| claims["iss"] = json!("someone@example.org"),
+        |claims| claims["sub"] = json!("nobody@example.org"),
+        |claims| claims["aud"] = json!("http://localhost/token"),
+        |claims| claims["exp"] = json!(now() - 1),
+        |claims| claims["exp"] = json!(now() + 7200),
+        |claims| claims["iat"] = Value::Null,
+    ];
+    for change in changes {
+        assert_eq!(ask(&key, change).1["error"], "invalid_grant");
+    }
+    // Signed by somebody else.
+    let other = start().service_account_key().expect("key");
+    let other: Value = serde_json::from_str(&other).expect("JSON");
+    assert_eq!(
+        ask(&text(&other, "private_key"), |_| {}).1["error"],
+        "invalid_grant"
+    );
+}
+
+#[test]
+fn certificate_credentials() {
+    let sandbox = start();
+    let (certificate, key) = sandbox.client_certificate().expect("certificate");
+    let certificate = CertificateDer::from_pem_slice(certificate.as_bytes()).expect("PEM");
+    let thumbprint = BASE64_URL_SAFE_NO_PAD.encode(Sha256::digest(&certificate));
+    let assertion = |id: &str, thumbprint: &str| {
+        let claims = json!({
+            "iss": client::CERTIFICATE.id, "sub": client::CERTIFICATE.id, "aud": sandbox.token_url(),
+            "jti": id, "nbf": now(), "exp": now() + 300,
+        });
+        jwt(
+            &key,
+            json!({"alg": "RS256", "x5t#S256": thumbprint}),
+            claims,
+        )
+    };
+    let ask = |assertion: &str| {
+        let kind = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
+        token(
+            &sandbox,
+            client::CERTIFICATE,
+            &[
+                ("grant_type", "client_credentials"),
+                ("client_assertion_type", kind),
+                ("client_assertion", assertion),
+            ],
+        )
+    };
+    let good = assertion("1", &thumbprint);
+    let (status, answer) = ask(&good);
+    assert_eq!(status, 200, "{answer}");
+    opens(&sandbox, &text(&answer, "access_token"), ADA);
+    assert_eq!(ask(&good).0, 401, "a jti is good once");
+    assert_eq!(ask(&assertion("2", "wrong")).1["error"], "invalid_client");
+    let (status, _) = token(
+        &sandbox,
+        client::CERTIFICATE,
+        &[("grant_type", "client_credentials")],
+    );
+    assert_eq!(status, 401);
+}
+
+#[test]
+fn malformed_token_requests() {
+    let sandbox = start();
+    let url = sandbox.token_url();
+    assert_eq!(exchange("GET", &url, None, None).0, 405);
+    assert_eq!(exchange("POST", &url, None, None).0, 400);
+    assert_eq!(post(&url, &[], None).1["error"], "invalid_request");
+    let repeated = [("grant_type", "password"), ("grant_type", "password")];
+    assert_eq!(
+        token(&sandbox, client::PUBLIC, &repeated).1["error"],
+        "invalid_request"
+    );
+    assert_eq!(
+        token(&sandbox, client::PUBLIC, &[("grant_type", "magic")]).1["error"],
+        "unsupported_grant_type"
+    );
+    let (status, answer) = post(
+        &url,
+        &[("grant_type", "password"), ("client_id", "stranger")],
+        None,
+    );
+    assert_eq!((status, &answer["error"]), (401, &json!("invalid_client")));
+    let large = "x".repeat(100_000);
+    assert_eq!(post(&url, &[("grant_type", &large)], None).0, 413);
+}
+
+#[test]
+fn answers_as_ordered() {
+    let sandbox = start();
+    let control = sandbox.control();
+    let ask = || {
+        let fields = [
+            ("grant_type", "password"),
+            ("username", ADA),
+            ("password", "ada-at-the-provider"),
+        ];
+        token(&sandbox, client::PUBLIC, &fields)
+    };
+    control.answer_token_requests(2, 503, "{\"error\":\"temporarily_unavailable\"}");
+    control.answer_token_requests(1, 400, "no JSON");
+    assert_eq!(ask(), (503, json!({"error": "temporarily_unavailable"})));
+    assert_eq!(ask().0, 503);
+    assert_eq!(ask(), (400, json!("no JSON")));
+    control.set_expires_in(ExpiresIn::Text);
+    control.set_token_lifetime(Duration::from_secs(77));
+    assert_eq!(ask().1["expires_in"], "77");
+    control.set_expires_in(ExpiresIn::Missing);
+    assert_eq!(ask().1["expires_in"], Value::Null);
+    assert_eq!(sandbox.log().token_requests().len(), 5);
+
+    // Born expired.
+    control.set_token_lifetime(Duration::ZERO);
+    let bearer = text(&ask().1, "access_token");
+    assert!(imap_login(&sandbox, ADA, &bearer).1.starts_with("NO"));
+    control.set_token_lifetime(Duration::from_secs(3600));
+    let (_, answer) = ask();
+    control.revoke_access_tokens();
+    assert!(
+        imap_login(&sandbox, ADA, &text(&answer, "access_token"))
+            .1
+            .starts_with("NO")
+    );
+    let refresh = text(&answer, "refresh_token");
+    let fields = [
+        ("grant_type", "refresh_token"),
+        ("refresh_token", refresh.as_str()),
+    ];
+    assert_eq!(token(&sandbox, client::PUBLIC, &fields).0, 200);
+    control.revoke_all_tokens();
+    assert_eq!(
+        token(&sandbox, client::PUBLIC, &fields).1["error"],
+        "invalid_grant"
+    );
+}
+
+#[test]
+fn a_delayed_answer_is_seen_waiting() {
+    let sandbox = start();
+    sandbox.control().set_token_delay(Duration::from_secs(3600));
+    let log = sandbox.log();
+    let url = sandbox.token_url();
+    let asking = std::thread::spawn(move || {
+        std::panic::catch_unwind(|| post(&url, &[("grant_type", "password")], None)).is_err()
+    });
+    assert!(
+        log.wait(Duration::from_secs(60), |log| log.token_requests().len()
+            == 1)
+    );
+    assert_eq!(log.token_requests()[0].status, None);
+    sandbox.control().close_connections(Service::Provider);
+    assert!(
+        asking.join().expect("thread"),
+        "the connection was closed before an answer"
+    );
+}
+
+#[test]
+fn https_and_refusing_connections() {
+    let sandbox = Sandbox::start(Options {
+        https: true,
+        ..Options::default()
+    })
+    .expect("sandbox");
+    assert!(sandbox.token_url().starts_with("https://localhost:"));
+    let redirect = format!("http://localhost:{}", nobody());
+    let url = authorization(
+        &sandbox,
+        &[
+            ("client_id", client::CONFIDENTIAL.id),
+            ("redirect_uri", &redirect),
+            ("response_type", "code"),
+        ],
+    );
+    let visit = sandbox.person().approve(&url).expect("approve");
+    assert!(parameter(&visit.url, "code").is_some());
+
+    let control = sandbox.control();
+    let address = sandbox.address(Service::Provider);
+    control
+        .refuse_connections(Service::Provider, true)
+        .expect("refuse");
+    control
+        .refuse_connections(Service::Provider, true)
+        .expect("twice");
+    assert!(sandbox.person().approve(&url).is_err());
+    assert!(TcpStream::connect(address).is_err());
+    control
+        .refuse_connections(Service::Provider, false)
+        .expect("serve");
+    assert!(sandbox.person().approve(&url).is_ok());
+    drop(sandbox);
+    assert!(TcpStream::connect(address).is_err());
+    assert!(control.refuse_connections(Service::Provider, true).is_err());
+}
