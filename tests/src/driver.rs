@@ -116,6 +116,8 @@ pub struct Driver {
     passwords: Vec<String>,
     tokens: Vec<String>,
     before_relay: Vec<u8>,
+    to_client: Vec<u8>,
+    authenticated: bool,
     in_clear: Vec<u8>,
     dialogue: String,
     dry: bool,
@@ -158,6 +160,8 @@ impl Driver {
             passwords: Vec::new(),
             tokens: Vec::new(),
             before_relay: Vec::new(),
+            to_client: Vec::new(),
+            authenticated: false,
             in_clear: Vec::new(),
             dialogue: String::new(),
             dry: false,
@@ -391,9 +395,16 @@ impl Driver {
         found
     }
 
-    /// Everything that was sent to the server before relay.
-    pub fn server_bytes_before_relay(&self) -> &[u8] {
-        &self.before_relay
+    /// Checks that a client that has not logged in was told nothing but lines that end in CRLF.
+    pub fn malformed_lines(&self) -> Option<String> {
+        if self.authenticated {
+            return None; // from then on the server's own bytes are among them
+        }
+        let text = String::from_utf8_lossy(&self.to_client).replace("\r\n", "");
+        text.contains(['\r', '\n', '\0']).then(|| {
+            let sent = self.to_client.escape_ascii();
+            format!("a line to the client does not end in CRLF: {sent}")
+        })
     }
 
     // ---- the loop
@@ -438,6 +449,9 @@ impl Driver {
                     .push(format!("bytes for the {side} during its handshake"));
             }
             self.sent[index(side)].extend_from_slice(&queued[..count]);
+            if side == Side::Client && !self.authenticated {
+                self.to_client.extend_from_slice(&queued[..count]);
+            }
             if side == Side::Server && !self.relaying {
                 self.before_relay.extend_from_slice(&queued[..count]);
             }
@@ -513,10 +527,13 @@ impl Driver {
                 self.answered = Some(id);
                 Seen::Abandoned
             }
-            Event::Authenticated { login, user } => Seen::Authenticated {
-                login: login.to_string(),
-                user: user.to_string(),
-            },
+            Event::Authenticated { login, user } => {
+                self.authenticated = true;
+                Seen::Authenticated {
+                    login: login.to_string(),
+                    user: user.to_string(),
+                }
+            }
             Event::Dialogue(line) => {
                 let line = line.to_string();
                 if line.chars().any(char::is_control) {

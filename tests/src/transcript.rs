@@ -131,6 +131,7 @@ pub fn replay(transcript: &Transcript, chunk: usize, dialogue: bool) -> Result<(
     let end = transcript.stages.last().map_or(0, |stage| stage.line);
     let mut problems = std::mem::take(&mut driver.faults);
     problems.extend(driver.leaks());
+    problems.extend(driver.malformed_lines());
     problems.extend(driver.stuck());
     for side in crate::driver::SIDES {
         if driver.undelivered(side) > 0 {
