@@ -73,8 +73,8 @@ pub(crate) async fn until_ended(proxy: &Proxy, signals: &mut Signals, log: &Log)
             },
             Request::ToggleDebug => {
                 let on = log.toggle_debug();
-                info!("debug logging is {}", if on { "on" } else { "off" });
                 proxy.refresh_dialogue().await;
+                info!("debug logging is {}", if on { "on" } else { "off" });
             }
         }
     }

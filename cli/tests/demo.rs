@@ -1,57 +1,36 @@
 //! `emailproxy demo --approve`: the whole road, from a mail client's socket through the proxy to the sandbox and back.
 
+mod common;
+
+use common::{Dialogue, Running, Signal};
 use std::{
     fs,
-    io::{BufRead, BufReader, Read, Write},
+    io::{BufRead, BufReader},
     net::TcpStream,
-    path::PathBuf,
-    process::{Child, Command, ExitStatus, Stdio},
-    time::Duration,
+    process::ExitStatus,
 };
 
-/// Longer than anything here takes; a hang becomes a failure.
-const PATIENCE: Duration = Duration::from_secs(60);
-
-/// The running command; killed if a test fails half-way.
+/// The running demo.
 struct Demo {
-    child: Child,
+    running: Running,
     /// What it printed before it began to wait.
     printed: String,
-    log: PathBuf,
-    folder: tempfile::TempDir,
 }
 
 impl Demo {
     fn start(arguments: &[&str]) -> Demo {
-        let folder = tempfile::tempdir().unwrap();
-        let log = folder.path().join("log");
-        let mut child = Command::new(env!("CARGO_BIN_EXE_emailproxy"))
-            .args(["demo", "--port-base", "0", "--log-file"])
-            .arg(&log)
-            .args(arguments)
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        let mut running = Running::start(&[&["demo", "--port-base", "0"], arguments].concat(), &[]);
+        let mut lines = BufReader::new(running.child.stdout.take().unwrap()).lines();
         let mut printed = String::new();
         while !printed.contains("Next: serve a real account") {
             match lines.next() {
                 Some(line) => printed.push_str(&(line.unwrap() + "\n")),
-                None => panic!(
-                    "it ended: {printed}\n{}",
-                    fs::read_to_string(&log).unwrap_or_default()
-                ),
+                None => panic!("it ended: {printed}\n{}", running.log()),
             }
         }
         // Read on in the background, so that it never writes to a closed pipe.
         std::thread::spawn(move || lines.for_each(drop));
-        Demo {
-            child,
-            printed,
-            log,
-            folder,
-        }
+        Demo { running, printed }
     }
 
     /// The port in the first URL of this scheme.
@@ -63,79 +42,15 @@ impl Demo {
     }
 
     fn connect(&self, scheme: &str) -> Dialogue {
-        let stream = TcpStream::connect(("127.0.0.1", self.port(scheme))).unwrap();
-        stream.set_read_timeout(Some(PATIENCE)).unwrap();
-        Dialogue {
-            reader: BufReader::new(stream.try_clone().unwrap()),
-            stream,
-        }
+        Dialogue::connect(self.port(scheme))
     }
 
     fn log(&self) -> String {
-        fs::read_to_string(&self.log).unwrap()
+        self.running.log()
     }
 
-    /// Asks it to end and waits until it has.
     fn end(&mut self) -> ExitStatus {
-        let id = rustix::process::Pid::from_child(&self.child);
-        rustix::process::kill_process(id, rustix::process::Signal::TERM).unwrap();
-        self.child.wait().unwrap()
-    }
-}
-
-impl Drop for Demo {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-        if std::thread::panicking() {
-            eprintln!(
-                "log of {}:\n{}",
-                self.folder.path().display(),
-                fs::read_to_string(&self.log).unwrap_or_default()
-            );
-        }
-    }
-}
-
-/// A mail client that is typed by hand.
-struct Dialogue {
-    stream: TcpStream,
-    reader: BufReader<TcpStream>,
-}
-
-impl Dialogue {
-    fn line(&mut self) -> String {
-        let mut line = String::new();
-        self.reader.read_line(&mut line).unwrap();
-        line
-    }
-
-    fn say(&mut self, line: &str) {
-        self.stream
-            .write_all(format!("{line}\r\n").as_bytes())
-            .unwrap();
-    }
-
-    /// Reads up to and including the line that begins so; returns all of it.
-    fn until(&mut self, beginning: &str) -> String {
-        let mut text = String::new();
-        loop {
-            let line = self.line();
-            assert!(
-                !line.is_empty(),
-                "the connection ended before `{beginning}`:\n{text}"
-            );
-            text.push_str(&line);
-            if line.starts_with(beginning) {
-                return text;
-            }
-        }
-    }
-
-    fn ended(&mut self) {
-        let mut rest = String::new();
-        self.reader.read_to_string(&mut rest).unwrap();
-        assert_eq!(rest, "");
+        self.running.end()
     }
 }
 
@@ -226,52 +141,65 @@ fn a_second_account_is_asked_separately_and_a_waiting_login_is_no_obstacle_to_th
     imap.until("* OK");
     imap.say("a LOGIN brook@example.org secret");
     // Nobody approves: the login waits. The log says when it is asked.
-    while !demo
-        .log()
-        .contains("brook@example.org needs your permission")
-    {
-        assert!(demo.child.try_wait().unwrap().is_none());
-        std::thread::yield_now();
-    }
+    demo.running
+        .wait_for("brook@example.org needs your permission", 1);
     assert!(demo.end().success());
     let rest = imap.until("* BYE");
     assert!(!rest.contains("a OK"), "{rest}");
 }
 
-#[cfg(unix)]
 #[test]
 fn a_reload_keeps_what_runs_and_a_broken_file_is_refused() {
-    let demo = Demo::start(&["--approve"]);
+    let mut demo = Demo::start(&["--approve"]);
     let mut open = demo.connect("imap");
     open.until("* OK");
     let file = demo
         .printed
         .split_whitespace()
-        .find(|word| word.ends_with("emailproxy.config."))
+        .find_map(|word| word.strip_suffix("emailproxy.config."))
+        .map(|folder| format!("{folder}emailproxy.config"))
         .unwrap();
-    let file = file.trim_end_matches('.');
-    let text = fs::read_to_string(file).unwrap();
-    let reload = |seen: &str| {
-        let before = demo.log().matches(seen).count();
-        let id = rustix::process::Pid::from_child(&demo.child);
-        rustix::process::kill_process(id, rustix::process::Signal::HUP).unwrap();
-        while demo.log().matches(seen).count() == before {
-            std::thread::yield_now();
-        }
-    };
+    let text = fs::read_to_string(&file).unwrap();
 
-    fs::write(file, format!("{text}\nnonsense here\n")).unwrap();
-    reload("what was running goes on");
-    assert!(demo.log().contains("emailproxy.config:"), "{}", demo.log());
-    drop(demo.connect("imap"));
+    fs::write(&file, format!("{text}\nnonsense here\n")).unwrap();
+    demo.running.signal(Signal::HUP);
+    let log = demo.running.wait_for("what was running goes on", 1);
+    assert!(log.contains("emailproxy.config:"), "{log}");
+    drop(demo.connect("pop3"));
 
     // The POP server goes, the others stay.
-    let pop = demo.port("pop3");
     let at = text.find("[POP-").unwrap();
     let end = at + text[at..].find("[SMTP-").unwrap();
-    fs::write(file, format!("{}{}", &text[..at], &text[end..])).unwrap();
-    reload("the configuration was read again");
-    assert!(TcpStream::connect(("127.0.0.1", pop)).is_err());
+    fs::write(&file, format!("{}{}", &text[..at], &text[end..])).unwrap();
+    demo.running.signal(Signal::HUP);
+    demo.running.wait_for("the configuration was read again", 1);
+    assert!(TcpStream::connect(("127.0.0.1", demo.port("pop3"))).is_err());
     open.say("a LOGIN ada@example.org demo");
     assert!(open.until("a ").contains("a OK"));
+    drop(open);
+    assert!(demo.end().success());
+}
+
+#[test]
+fn debug_logging_is_switched_while_it_runs() {
+    let mut demo = Demo::start(&["--approve"]);
+    let login = |demo: &Demo, tag: &str| {
+        let mut imap = demo.connect("imap");
+        imap.until("* OK");
+        imap.say(&format!("{tag} LOGIN ada@example.org demo"));
+        imap.until(&format!("{tag} OK"));
+    };
+    login(&demo, "before");
+    demo.running.signal(Signal::USR1);
+    demo.running.wait_for("debug logging is on", 1);
+    login(&demo, "during");
+    demo.running.signal(Signal::USR1);
+    let log = demo.running.wait_for("debug logging is off", 1);
+    login(&demo, "after");
+    for line in log.lines().filter(|line| line.contains(" LOGIN ")) {
+        assert!(line.contains("during") && !line.contains("demo"), "{line}");
+    }
+    assert!(log.contains("during LOGIN"), "{log}");
+    assert!(!demo.log().contains("after LOGIN"));
+    assert!(demo.end().success());
 }
