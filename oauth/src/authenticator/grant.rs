@@ -58,6 +58,7 @@ impl Errand {
             let (account, authorization) = (account.clone(), authorization.clone());
             Arc::new(move |redirect_uri: &str| authorization.url(&account, redirect_uri))
         };
+        let timeout = self.authenticator.clock.sleep(CONSENT);
         let question = self.authenticator.consent.ask_code(CodeRequest {
             who: self.who(found),
             redirect_uri: account.redirect_uri.clone(),
@@ -71,7 +72,6 @@ impl Errand {
             url,
         });
         tracing::info!(account = %account.name, client = %self.client, "the user is asked for consent");
-        let timeout = self.authenticator.clock.sleep(CONSENT);
         let answer = or(async { Some(question.await) }, async {
             timeout.await;
             None

@@ -1,0 +1,9 @@
+//! The authenticator with a scripted provider, a store in memory, a user that is a channel, and a clock that stands still.
+
+mod failures;
+mod flights;
+mod flows;
+mod logs;
+mod passwords;
+mod saved;
+mod world;
