@@ -5,14 +5,19 @@ const MAX_DEPTH: usize = 16;
 /// Parts side by side.
 const MAX_PARTS: usize = 500;
 
+/// Type and subtype.
+type Kind = (String, String);
+/// Names in capitals, and values.
+type Parameters = Vec<(String, String)>;
+
 /// One part of a message, or a whole one.
 pub(crate) struct Part<'a> {
     /// The header with the empty line that ends it.
     pub(crate) header: &'a [u8],
     pub(crate) body: &'a [u8],
     /// Type and subtype, in capitals.
-    pub(crate) kind: (String, String),
-    pub(crate) parameters: Vec<(String, String)>,
+    pub(crate) kind: Kind,
+    pub(crate) parameters: Parameters,
     pub(crate) content: Content<'a>,
 }
 
@@ -178,7 +183,7 @@ fn enclosed<'a>(body: &'a [u8], boundary: &str) -> Vec<&'a [u8]> {
 }
 
 /// `type/subtype; name=value`; names and types in capitals.
-fn content_type(value: &str) -> Option<((String, String), Vec<(String, String)>)> {
+fn content_type(value: &str) -> Option<(Kind, Parameters)> {
     let (kind, parameters) = with_parameters(value);
     let (major, minor) = kind.split_once('/')?;
     let token = |text: &str| {
@@ -190,7 +195,7 @@ fn content_type(value: &str) -> Option<((String, String), Vec<(String, String)>)
 }
 
 /// A value and its parameters, as in `Content-Type` and `Content-Disposition`.
-pub(crate) fn with_parameters(value: &str) -> (String, Vec<(String, String)>) {
+pub(crate) fn with_parameters(value: &str) -> (String, Parameters) {
     let mut pieces = Vec::new();
     let (mut piece, mut quoted, mut escaped) = (String::new(), false, false);
     for c in value.chars() {
