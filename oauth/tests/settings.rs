@@ -809,3 +809,26 @@ fn files_are_loaded() {
     assert_eq!(told(&loaded.problems), Vec::<String>::new());
     assert!(loaded.settings.is_some());
 }
+
+#[test]
+fn the_sample_serves_all_its_servers() {
+    let loaded = Settings::read(include_bytes!("../../emailproxy.config"));
+    let wrong: Vec<_> = loaded
+        .problems
+        .iter()
+        .filter(|p| !p.text.contains("placeholder") && !p.text.contains("before its first login"))
+        .collect();
+    assert!(wrong.is_empty(), "{wrong:#?}");
+    let settings = loaded.settings.unwrap();
+    let ports: Vec<_> = settings.servers.iter().map(|server| server.port).collect();
+    for port in [1993, 1995, 1587, 2993, 2995, 2465] {
+        assert!(ports.contains(&port), "{port} in {ports:?}");
+    }
+    assert!(
+        settings
+            .servers
+            .iter()
+            .all(oauth::settings::Server::loopback_only)
+    );
+    assert!(settings.accounts().count() > 5);
+}

@@ -275,3 +275,28 @@ impl Stamp {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_that_has_settled_is_read_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("f");
+        fs::write(&path, "[a@x]\n").unwrap();
+        let store = FileStore::configuration(&path);
+        let same = || Arc::ptr_eq(&store.document().unwrap(), &store.document().unwrap());
+        assert!(
+            !same(),
+            "a change a moment later might leave the time stamp as it is"
+        );
+        let file = File::options().write(true).open(&path).unwrap();
+        file.set_modified(SystemTime::now() - STAMP_RESOLUTION * 2)
+            .unwrap();
+        assert!(same());
+        file.set_modified(SystemTime::now() - STAMP_RESOLUTION * 3)
+            .unwrap();
+        assert!(same(), "read anew, and kept again");
+    }
+}

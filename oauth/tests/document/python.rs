@@ -126,6 +126,11 @@ fn any_file_is_read_as_python_reads_it_before_and_after_a_change() {
         }
         files.push(text.into_bytes());
     }
+    assert!(
+        files.len() > 3500,
+        "too few of the files are readable: {}",
+        files.len() - 3000
+    );
     let inputs: Vec<&[u8]> = files.iter().map(Vec::as_slice).collect();
     let Some(found) = python(&inputs) else { return };
     assert_eq!(found.len(), files.len());

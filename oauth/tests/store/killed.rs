@@ -99,8 +99,7 @@ fn marks_of(marks: &str, there: u64) -> (u64, u64) {
 /// The number of the save whose tokens are there.
 fn check(text: &str, clean: &str, path: &Path) -> u64 {
     let mut document = Document::parse(text.as_bytes())
-        .ok()
-        .expect("the file is whole");
+        .unwrap_or_else(|errors| panic!("the file is not whole: {errors:?}"));
     let saved = FileStore::configuration(path)
         .load(&account(SECTION))
         .unwrap();

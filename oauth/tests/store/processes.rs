@@ -31,9 +31,9 @@ fn processes_lose_nothing() {
         assert!(writer.wait().unwrap().success());
     }
     let document = Document::parse(&fs::read(&path).unwrap()).ok().unwrap();
-    for writer in 0..WRITERS {
+    for (writer, option) in OPTIONS.into_iter().enumerate() {
         for round in 0..ROUNDS {
-            let entry = document.own(&account(round), OPTIONS[writer]);
+            let entry = document.own(&account(round), option);
             let value = entry.map(|entry| entry.value().to_owned());
             assert_eq!(
                 value,
