@@ -11,21 +11,21 @@ use std::{
     time::Duration,
 };
 
-pub use rustix::process::Signal;
+pub(crate) use rustix::process::Signal;
 
 /// Longer than anything here takes; a hang becomes a failure.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The command while it runs; killed if a test fails half-way.
-pub struct Running {
-    pub child: Child,
+pub(crate) struct Running {
+    pub(crate) child: Child,
     log: PathBuf,
-    pub folder: tempfile::TempDir,
+    pub(crate) folder: tempfile::TempDir,
 }
 
 impl Running {
     /// Starts it in a folder of its own, in which these files are.
-    pub fn start(arguments: &[&str], files: &[(&str, &str)]) -> Running {
+    pub(crate) fn start(arguments: &[&str], files: &[(&str, &str)]) -> Running {
         let folder = tempfile::tempdir().unwrap();
         for (name, text) in files {
             fs::write(folder.path().join(name), text).unwrap();
@@ -44,12 +44,12 @@ impl Running {
     }
 
     /// What it has logged so far.
-    pub fn log(&self) -> String {
+    pub(crate) fn log(&self) -> String {
         fs::read_to_string(&self.log).unwrap_or_default()
     }
 
     /// Waits until it has logged this as often as said; gives the log.
-    pub fn wait_for(&mut self, text: &str, times: usize) -> String {
+    pub(crate) fn wait_for(&mut self, text: &str, times: usize) -> String {
         loop {
             let ended = self.child.try_wait().unwrap();
             let log = self.log();
@@ -61,13 +61,13 @@ impl Running {
         }
     }
 
-    pub fn signal(&self, signal: Signal) {
+    pub(crate) fn signal(&self, signal: Signal) {
         let id = rustix::process::Pid::from_child(&self.child);
         rustix::process::kill_process(id, signal).unwrap();
     }
 
     /// Asks it to end and waits until it has.
-    pub fn end(&mut self) -> ExitStatus {
+    pub(crate) fn end(&mut self) -> ExitStatus {
         self.signal(Signal::TERM);
         self.child.wait().unwrap()
     }
@@ -84,13 +84,13 @@ impl Drop for Running {
 }
 
 /// A mail client that is typed by hand.
-pub struct Dialogue {
+pub(crate) struct Dialogue {
     stream: TcpStream,
     reader: BufReader<TcpStream>,
 }
 
 impl Dialogue {
-    pub fn connect(port: u16) -> Dialogue {
+    pub(crate) fn connect(port: u16) -> Dialogue {
         let stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
         Dialogue {
@@ -99,20 +99,20 @@ impl Dialogue {
         }
     }
 
-    pub fn line(&mut self) -> String {
+    pub(crate) fn line(&mut self) -> String {
         let mut line = String::new();
         self.reader.read_line(&mut line).unwrap();
         line
     }
 
-    pub fn say(&mut self, line: &str) {
+    pub(crate) fn say(&mut self, line: &str) {
         self.stream
             .write_all(format!("{line}\r\n").as_bytes())
             .unwrap();
     }
 
     /// Reads up to and including the line that begins so; returns all of it.
-    pub fn until(&mut self, beginning: &str) -> String {
+    pub(crate) fn until(&mut self, beginning: &str) -> String {
         let mut text = String::new();
         loop {
             let line = self.line();
@@ -127,7 +127,7 @@ impl Dialogue {
         }
     }
 
-    pub fn ended(&mut self) {
+    pub(crate) fn ended(&mut self) {
         let mut rest = String::new();
         self.reader.read_to_string(&mut rest).unwrap();
         assert_eq!(rest, "");
