@@ -391,6 +391,10 @@ impl Pump {
     }
 
     fn poll_receive(&mut self, side: Side, cx: &mut task::Context<'_>) -> bool {
+        if side == Side::Client && !self.recognised {
+            // Bytes that come between the look and this read must not slip past it.
+            return false;
+        }
         let budget = self.session.read_budget(side).min(buffer::SIZE);
         let leg = match side {
             Side::Client => &mut self.client,
@@ -417,6 +421,8 @@ impl Pump {
                     debug!("reading from the {side} failed: {error}");
                 }
                 leg.ended = true;
+                // A server that leaves before relay is answered in kind; a client may still wait for its answer.
+                leg.closing = side == Side::Server;
                 self.session.handle_eof(side, now);
             }
         }

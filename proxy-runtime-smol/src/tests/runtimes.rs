@@ -272,9 +272,10 @@ fn a_port_that_cannot_move_stays_where_it_was() {
 #[test]
 fn clients_beyond_the_limit_are_turned_away_and_places_are_given_back() {
     let silent = Silent::new();
-    let mut options = Options::default();
-    options.max_sessions_per_address = Some(1);
-    let runtime = runtime(options);
+    let runtime = runtime(Options {
+        max_sessions_per_address: Some(1),
+        ..Options::default()
+    });
     apply(&runtime, vec![silent.listener("IMAP-1993", "127.0.0.1", 0)]).unwrap();
     let address = addresses(&runtime)[0];
     let first = TcpStream::connect(address).unwrap();

@@ -390,6 +390,9 @@ fn a_refused_login_leaves_the_session_usable() {
             "{refusal}"
         );
         log_in_greeted(&mut client, Protocol::Imap, "right").await;
+        client.say("first\r\n").await;
+        assert_eq!(client.hear().await.as_deref(), Some("echo first"));
+        // What is echoed has been relayed, so the authenticator has heard of the session.
         assert_eq!(stage.accounts.open.load(Ordering::SeqCst), 1);
         talk(&mut client).await;
         server.await;
@@ -529,7 +532,8 @@ fn a_server_that_leaves_during_consent_is_connected_anew() {
             };
             futures_lite::future::or(answering, waiting).await;
             first.lines.0.close().await.unwrap();
-            drop(first);
+            // The proxy's own end shows that it has noticed.
+            while first.lines.hear().await.is_some() {}
             let second = stage.accept_tls();
             stage.accounts.approved.notify(usize::MAX);
             second.await.serve().await
@@ -590,7 +594,11 @@ fn shutdown_says_farewell_before_login() {
                 while server.lines.hear().await.is_some() {}
             });
             if protocol == Protocol::Imap {
-                // The server leaves the proxy's own question for capabilities open: the farewell comes all the same.
+                // The server leaves the proxy's own question for capabilities open, so that no greeting is passed on:
+                // the farewell comes all the same.
+                while stage.runtime.sessions() == 0 {
+                    smol::future::yield_now().await;
+                }
             } else {
                 client.hear_from(greeting(protocol)).await;
             }
