@@ -6,7 +6,7 @@ use futures_lite::future;
 use std::{
     future::Future,
     io,
-    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream},
+    net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream},
     pin::Pin,
     sync::Arc,
     time::Duration,
@@ -33,13 +33,33 @@ pub(crate) struct Sockets {
 
 impl Sockets {
     pub(crate) fn bind(port: u16) -> io::Result<Sockets> {
-        let ipv4 = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).map_err(|e| {
-            io::Error::new(e.kind(), format!("cannot listen on 127.0.0.1:{port}: {e}"))
-        })?;
+        // A free port on 127.0.0.1 may be taken on ::1, by somebody whom clients of ours would then reach.
+        let mut attempts = if port == 0 { 50 } else { 1 };
+        loop {
+            attempts -= 1;
+            match Sockets::bind_both(port) {
+                Err(error) if error.kind() == io::ErrorKind::AddrInUse && attempts > 0 => {}
+                result => return result,
+            }
+        }
+    }
+
+    fn bind_both(port: u16) -> io::Result<Sockets> {
+        let named = |address: SocketAddr| {
+            move |e: io::Error| io::Error::new(e.kind(), format!("cannot listen on {address}: {e}"))
+        };
+        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+        let ipv4 = TcpListener::bind(address).map_err(named(address))?;
         let address = ipv4.local_addr()?;
         let mut listeners = vec![Async::new(ipv4)?];
-        if let Ok(ipv6) = TcpListener::bind((IpAddr::from(Ipv6Addr::LOCALHOST), address.port())) {
-            listeners.push(Async::new(ipv6)?);
+        let second = SocketAddr::from((Ipv6Addr::LOCALHOST, address.port()));
+        match TcpListener::bind(second) {
+            Ok(ipv6) => listeners.push(Async::new(ipv6)?),
+            Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
+                return Err(named(second)(error));
+            }
+            // No IPv6 on this machine.
+            Err(_) => {}
         }
         Ok(Sockets { address, listeners })
     }

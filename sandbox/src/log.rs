@@ -8,7 +8,8 @@ use std::{
 };
 
 /// A shared handle on the record of everything that came in. Secrets are in it, as they came: it is for tests, and is
-/// never written anywhere. Each list keeps its newest 100,000 entries.
+/// never written anywhere. Each list keeps its newest entries, 50,000 at least; lines and mails only as many as fit
+/// into 256 MiB, the newest one always.
 #[derive(Clone)]
 pub struct Log(pub(crate) Arc<Shared>);
 
@@ -149,7 +150,9 @@ pub(crate) struct Record {
     pub(crate) token_requests: Vec<TokenRequest>,
     pub(crate) authorizations: Vec<Vec<(String, String)>>,
     pub(crate) lines: Vec<ReceivedLine>,
+    pub(crate) line_octets: usize,
     pub(crate) mails: Vec<ReceivedMail>,
+    pub(crate) mail_octets: usize,
     pub(crate) connections: BTreeMap<Service, usize>,
     pub(crate) open: BTreeMap<Service, usize>,
     pub(crate) logins: BTreeMap<Protocol, usize>,
@@ -157,8 +160,10 @@ pub(crate) struct Record {
 
 /// Entries per list.
 const KEEP: usize = 100_000;
+/// Octets of lines, and of mails.
+const KEEP_OCTETS: usize = 256 << 20;
 
-/// Appends, and drops the oldest half of a full list; says how many were dropped.
+/// Appends; a full list loses its older half first. Says how many entries were dropped.
 pub(crate) fn push<T>(list: &mut Vec<T>, item: T) -> u64 {
     let mut dropped = 0;
     if list.len() >= KEEP {
@@ -167,4 +172,41 @@ pub(crate) fn push<T>(list: &mut Vec<T>, item: T) -> u64 {
     }
     list.push(item);
     dropped
+}
+
+/// Appends to a list whose entries have a size; `octets` is their sum. What is oldest makes room.
+pub(crate) fn push_sized<T>(
+    list: &mut Vec<T>,
+    octets: &mut usize,
+    item: T,
+    size: impl Fn(&T) -> usize,
+) {
+    *octets += size(&item);
+    if list.len() >= KEEP || *octets > KEEP_OCTETS {
+        let old = list.drain(..list.len().div_ceil(2));
+        *octets -= old.map(|old| size(&old)).sum::<usize>();
+    }
+    list.push(item);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lists_are_bounded() {
+        let (mut list, mut octets) = (Vec::new(), 0);
+        for number in 0..40 {
+            // Only the size counts, nothing of it is held.
+            push_sized(&mut list, &mut octets, number, |_| KEEP_OCTETS / 10);
+            assert!(octets <= KEEP_OCTETS, "{octets}");
+            assert_eq!(list.last(), Some(&number));
+        }
+        assert_eq!(octets, list.len() * (KEEP_OCTETS / 10));
+
+        let mut list = Vec::new();
+        let dropped: u64 = (0..KEEP + 1).map(|number| push(&mut list, number)).sum();
+        assert_eq!((dropped as usize, list.len()), (KEEP / 2, KEEP / 2 + 1));
+        assert_eq!(list.last(), Some(&KEEP));
+    }
 }

@@ -4,7 +4,7 @@ use crate::{
     Protocol, ReceivedLine, ReceivedMail, Service, TokenRequest,
     control::Behaviour,
     listen::Switch,
-    log::{Record, push},
+    log::{Record, push, push_sized},
     mail::mailbox::Store,
     provider::state::State,
     tls::Authority,
@@ -118,11 +118,19 @@ impl Shared {
     }
 
     pub(crate) fn note_line(&self, line: ReceivedLine) {
-        self.note(|record| push(&mut record.lines, line));
+        self.note(|record| {
+            push_sized(&mut record.lines, &mut record.line_octets, line, |line| {
+                line.line.len()
+            });
+        });
     }
 
     pub(crate) fn note_mail(&self, mail: ReceivedMail) {
-        self.note(|record| push(&mut record.mails, mail));
+        self.note(|record| {
+            push_sized(&mut record.mails, &mut record.mail_octets, mail, |mail| {
+                mail.message.len()
+            });
+        });
     }
 
     pub(crate) fn note_login(&self, protocol: Protocol) {

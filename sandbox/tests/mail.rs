@@ -6,7 +6,10 @@ use base64::prelude::{BASE64_STANDARD, Engine as _};
 use common::{ADA, BROOK, Lines, imap_login, oauthbearer, xoauth2};
 use sandbox::{Account, ExtraMail, Mechanism, Options, Protocol, Sandbox, Service};
 use serde_json::Value;
-use std::time::Duration;
+use std::{
+    net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener},
+    time::Duration,
+};
 
 fn start() -> Sandbox {
     Sandbox::start(Options::default()).expect("sandbox")
@@ -561,6 +564,23 @@ fn mail_of_25_mb() {
     imap.send("");
     imap.until("d OK");
     assert!(sandbox.messages(ADA, "Sent")[0] == message);
+}
+
+#[test]
+fn both_loopbacks_are_served() {
+    let sandbox = start();
+    let port = sandbox.imaps().port();
+    let mut addresses = vec![SocketAddr::from((Ipv4Addr::LOCALHOST, port))];
+    if TcpListener::bind((Ipv6Addr::LOCALHOST, 0)).is_ok() {
+        addresses.push(SocketAddr::from((Ipv6Addr::LOCALHOST, port)));
+    }
+    for (index, address) in addresses.into_iter().enumerate() {
+        assert!(
+            Lines::tls(&sandbox, address).line().starts_with("* OK"),
+            "{address}"
+        );
+        assert_eq!(sandbox.log().connections(Service::Imaps), index + 1);
+    }
 }
 
 #[test]

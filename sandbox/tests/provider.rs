@@ -10,19 +10,13 @@ use sandbox::{Control, ExpiresIn, Options, Sandbox, Service, client};
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 use std::{
-    net::{TcpListener, TcpStream},
+    net::TcpStream,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 use url::Url;
 
-/// A port on which nobody listens.
-fn nobody() -> u16 {
-    TcpListener::bind("127.0.0.1:0")
-        .expect("bind")
-        .local_addr()
-        .expect("address")
-        .port()
-}
+/// Nobody listens there: tcpmux, which the system never hands out for port 0.
+const NOBODY: &str = "http://localhost:1";
 
 fn start() -> Sandbox {
     Sandbox::start(Options::default()).expect("sandbox")
@@ -59,7 +53,7 @@ fn challenge() -> String {
 #[test]
 fn authorization_code_with_pkce() {
     let sandbox = start();
-    let redirect = format!("http://localhost:{}/back?x=1", nobody());
+    let redirect = format!("{NOBODY}/back?x=1");
     let url = authorization(
         &sandbox,
         &[
@@ -115,7 +109,9 @@ fn authorization_code_with_pkce() {
 #[test]
 fn authorization_code_with_a_secret() {
     let sandbox = start();
-    let redirect = format!("http://127.0.0.1:{}", nobody());
+    // Somebody who answers: another sandbox.
+    let receiver = start();
+    let redirect = format!("{}/", receiver.provider_url());
     let begin = || {
         let url = authorization(
             &sandbox,
@@ -177,7 +173,7 @@ fn authorization_code_with_a_secret() {
 #[test]
 fn a_verifier_that_does_not_fit() {
     let sandbox = start();
-    let redirect = format!("http://localhost:{}", nobody());
+    let redirect = NOBODY.to_owned();
     for verifier in [
         None,
         Some("another-verifier-that-is-long-enough-for-7636-1"),
@@ -208,7 +204,7 @@ fn a_verifier_that_does_not_fit() {
 #[test]
 fn what_the_authorization_endpoint_refuses() {
     let sandbox = start();
-    let redirect = format!("http://localhost:{}", nobody());
+    let redirect = NOBODY.to_owned();
     let id = ("client_id", client::CONFIDENTIAL.id);
     let uri = ("redirect_uri", redirect.as_str());
     let code = ("response_type", "code");
@@ -682,7 +678,7 @@ fn https_and_refusing_connections() {
     })
     .expect("sandbox");
     assert!(sandbox.token_url().starts_with("https://localhost:"));
-    let redirect = format!("http://localhost:{}", nobody());
+    let redirect = NOBODY.to_owned();
     let url = authorization(
         &sandbox,
         &[
