@@ -20,6 +20,7 @@ class Proxy:
         self.log = self.home / "proxy.log"
         self.ports = [int(heading.rsplit("-", 1)[1]) for heading, _ in servers]
         self.config.write_text(text if text is not None else sections(servers + accounts + ([("emailproxy", options)] if options else [])))
+        self.log.touch()
         self.process = None
 
     def __enter__(self):
@@ -30,7 +31,6 @@ class Proxy:
 
     def launch(self, *arguments, prefix=(), **environment):
         """Starts it and returns at once."""
-        self.log.touch()
         out = open(self.home / "proxy.out", "ab")
         command = list(prefix) + [self.binary, "--no-gui", "--config-file", self.config, "--log-file", self.log] + list(arguments)
         self.process = subprocess.Popen([str(a) for a in command], cwd=self.home, stdin=subprocess.DEVNULL, stdout=out, stderr=out,

@@ -111,7 +111,7 @@ def unknown_option(stage, binary):
     parts[0][1]["server_adress"] = "localhost"
     with bare(stage, binary, "unknown", parts) as proxy:
         proxy.start()
-        found = proxy.wait_said(r".*server_adress.*server_address.*", seconds=2)
+        found = proxy.wait_said(r".*emailproxy\.config:5\b.*unknown option.*server_address.*", seconds=2)
         need(proxy.end() == 0, "exit code")
         return found[0].strip()[-120:]
 
