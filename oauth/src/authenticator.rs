@@ -6,6 +6,7 @@
 //! began it has left.
 
 mod brake;
+mod denial;
 mod errand;
 mod flight;
 mod grant;
@@ -21,14 +22,21 @@ use crate::{
     transport::Transport,
 };
 use brake::Brake;
+pub use denial::Denial;
+use denial::{
+    busy, consent_pending, is_local, refused_again, refused_to_strangers, wrong_password,
+};
 use errand::Errand;
-use flight::{AccountState, AfterRefusal, Flight};
+use flight::{AccountState, AfterRefusal, Flight, Landing};
 use proxy_proto::{BoxFuture, Mechanism, Protocol, Secret};
 use saved::{Form, Holdings, Unlocked};
 use std::{
     collections::{HashMap, HashSet},
     net::IpAddr,
-    sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError, RwLock,
+        atomic::{AtomicBool, Ordering},
+    },
     thread::available_parallelism,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
@@ -113,15 +121,6 @@ pub struct Token {
     pub user: Arc<str>,
     /// `sasl_mechanism`.
     pub mechanism: Option<Mechanism>,
-}
-
-/// Why there is no token: one line for the client that names the account and says what to do; no secrets.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Denial {
-    /// A wrong password, a denied consent, a refused token.
-    Denied(String),
-    /// Provider or store in trouble, time-outs.
-    Temporary(String),
 }
 
 /// The heart of this crate.
@@ -214,6 +213,12 @@ impl Authenticator {
         attempt: &Attempt,
         user: &str,
     ) -> Result<Secret, Denial> {
+        let counted = AtomicBool::new(false);
+        let count_wrong = || {
+            if !counted.swap(true, Ordering::Relaxed) {
+                lock(&self.brake).wrong(attempt.client, self.clock.now());
+            }
+        };
         for _ in 0..LOOKS {
             let holdings = self.holdings(account).await?;
             if !holdings.password_is_known(&self.keyring, account, &attempt.password) {
@@ -250,7 +255,7 @@ impl Authenticator {
                     (None, _) => Need::Renewal,
                 },
                 Unlocked::Wrong { secret, iterations } => {
-                    lock(&self.brake).wrong(attempt.client, self.clock.now());
+                    count_wrong();
                     let user_decides = !matches!(
                         account.flow,
                         FlowKind::ClientCredentials | FlowKind::ServiceAccount
@@ -273,11 +278,9 @@ impl Authenticator {
             match self.board(settings, account, attempt, need) {
                 Boarding::Aboard(flight) => {
                     let result = flight.wait().await;
-                    if authorization
-                        && account.flow == FlowKind::Password
-                        && matches!(result, Err(Denial::Denied(_)))
-                    {
-                        lock(&self.brake).wrong(attempt.client, self.clock.now());
+                    let guessed = authorization && is_checked_by_provider(settings, account);
+                    if guessed && matches!(result, Err(Denial::Denied(_))) {
+                        count_wrong();
                     }
                     return result;
                 }
@@ -520,39 +523,6 @@ enum Life {
     Over,
 }
 
-/// Lands a flight whatever happens to its task: those who wait are never left waiting.
-struct Landing {
-    authenticator: Arc<Authenticator>,
-    account: Arc<str>,
-    tag: Tag,
-    flight: Arc<Flight>,
-}
-
-impl Landing {
-    fn land(self, result: Result<Secret, Denial>) {
-        self.leave();
-        self.flight.land(result);
-    }
-
-    fn leave(&self) {
-        self.authenticator.state(&self.account, |state| {
-            state.flights.retain(|aloft| aloft.tag != self.tag);
-        });
-    }
-}
-
-impl Drop for Landing {
-    fn drop(&mut self) {
-        if !self.flight.has_landed() {
-            self.leave();
-            self.flight.land(Err(Denial::Temporary(format!(
-                "the login of {} was broken off; try again",
-                self.account
-            ))));
-        }
-    }
-}
-
 fn sasl_user(account: &Account, protocol: Protocol) -> Arc<str> {
     let own = match protocol {
         Protocol::Imap => &account.sasl_user_imap,
@@ -565,50 +535,18 @@ fn sasl_user(account: &Account, protocol: Protocol) -> Arc<str> {
     }
 }
 
-fn is_local(client: IpAddr) -> bool {
-    client.to_canonical().is_loopback()
-}
-
-fn refused_to_strangers(user: &str) -> Denial {
-    Denial::Denied(format!(
-        "login refused: there is no account {user}, or its password is another"
-    ))
-}
-
-fn wrong_password(account: &Account, attempt: &Attempt, user: &str, secret: bool) -> Denial {
-    tracing::info!(account = %account.name, client = %attempt.client, "login refused: wrong password");
-    if !is_local(attempt.client) {
-        return refused_to_strangers(user);
+/// Whether the login password goes to the provider: what it refuses may be a guess.
+fn is_checked_by_provider(settings: &Settings, account: &Account) -> bool {
+    match account.flow {
+        FlowKind::Password => true,
+        FlowKind::ClientCredentials => {
+            settings
+                .options
+                .use_login_password_as_client_credentials_secret
+                && account.client_secret.is_none()
+        }
+        _ => false,
     }
-    let name = &account.name;
-    Denial::Denied(if secret {
-        format!(
-            "wrong password for {name}: it does not open client_secret_encrypted; use the one that it was encrypted with"
-        )
-    } else {
-        format!(
-            "wrong password for {name}: use the one of its first login, or remove its access_token and refresh_token from where they are saved"
-        )
-    })
-}
-
-fn consent_pending(account: &str) -> Denial {
-    Denial::Temporary(format!(
-        "an authorisation of {account} is waiting for its user, begun with another password; finish it, or try again in ten minutes"
-    ))
-}
-
-fn refused_again(account: &Account, text: &str) -> Denial {
-    let text = clean(text, &[]);
-    tracing::warn!(account = %account.name, "the server refuses a renewed token: {text}");
-    Denial::Denied(format!(
-        "the server refuses the token of {}, renewed within the last ten minutes ({text}); check oauth2_scope, sasl_user, and that the mailbox allows this protocol",
-        account.name
-    ))
-}
-
-fn busy(user: &str) -> Denial {
-    Denial::Temporary(format!("too many logins at once: {user} has to try again"))
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

@@ -1,7 +1,8 @@
 //! What a flight does: refresh, or authorise afresh; then save, before anybody gets the token.
 
 use super::{
-    Authenticator, Denial, Life, busy, consent_pending,
+    Authenticator, Denial, Life,
+    denial::{busy, consent_pending},
     flight::{Flight, Pause},
     lock,
     saved::{Holdings, New, Opened, Refresh, Unlocked},
@@ -166,7 +167,7 @@ impl Errand {
     }
 
     /// A token request that respects the pause after earlier failures, and is followed by one when it fails for a reason that has
-    /// nothing to do with the grant.
+    /// nothing to do with the grant. A refusal to authorise afresh may be the fault of a guessed password: others do not wait for it.
     pub(super) async fn paced_request(
         &self,
         form: &flow::Form,
@@ -189,10 +190,12 @@ impl Errand {
         }
         let result = self.request(form, url).await;
         let now = authenticator.clock.now();
+        let refreshing = form.value("grant_type") == Some("refresh_token");
         let jitter = random::<1>().map_or(0, |[jitter]| jitter);
         authenticator.state(&account.name, |state| {
             state.pause = match &result {
                 Ok(_) | Err(Failure::Ended(_)) => None,
+                Err(Failure::Refused { .. }) if !refreshing => state.pause,
                 Err(_) => Some(Pause::after(state.pause, now, jitter)),
             };
         });

@@ -1,6 +1,6 @@
 //! Work for one account that several logins may wait for, and what is remembered of an account between logins.
 
-use super::Denial;
+use super::{Authenticator, Denial};
 use crate::keyring::Tag;
 use event_listener::{Event, listener};
 use proxy_proto::Secret;
@@ -76,6 +76,39 @@ pub(super) struct Aloft {
     /// Of the account's settings: a flight under older ones does not stand in the way.
     pub(super) fingerprint: [u8; 32],
     pub(super) flight: Arc<Flight>,
+}
+
+/// Lands a flight whatever happens to its task: those who wait are never left waiting.
+pub(super) struct Landing {
+    pub(super) authenticator: Arc<Authenticator>,
+    pub(super) account: Arc<str>,
+    pub(super) tag: Tag,
+    pub(super) flight: Arc<Flight>,
+}
+
+impl Landing {
+    pub(super) fn land(self, result: Result<Secret, Denial>) {
+        self.leave();
+        self.flight.land(result);
+    }
+
+    fn leave(&self) {
+        self.authenticator.state(&self.account, |state| {
+            state.flights.retain(|aloft| aloft.tag != self.tag);
+        });
+    }
+}
+
+impl Drop for Landing {
+    fn drop(&mut self) {
+        if !self.flight.has_landed() {
+            self.leave();
+            self.flight.land(Err(Denial::Temporary(format!(
+                "the login of {} was broken off; try again",
+                self.account
+            ))));
+        }
+    }
 }
 
 /// What is remembered of an account while the process runs.

@@ -140,3 +140,26 @@ fn guesses_are_braked_and_right_passwords_are_not() {
     assert!(world.login_from(USER, "guess", "192.0.2.2").is_err());
     assert_eq!(world.clock.slept().len(), 4);
 }
+
+#[test]
+fn guesses_that_the_provider_checks_are_braked_and_hold_up_nobody() {
+    for options in [
+        config(BY_PASSWORD),
+        format!(
+            "{}[emailproxy]\nuse_login_password_as_client_credentials_secret = True\n",
+            config("oauth2_flow = client_credentials")
+        ),
+    ] {
+        let world = World::new(&options);
+        for guess in 0..7 {
+            world.provider.answer(401, r#"{"error":"invalid_client"}"#);
+            let denial = world
+                .login_from(USER, &format!("guess {guess}"), "192.0.2.1")
+                .err();
+            assert!(matches!(denial, Some(Denial::Denied(_))), "{denial:?}");
+        }
+        assert_eq!(world.clock.slept(), [1, 2]);
+        assert!(world.login_from(USER, "right", "192.0.2.2").is_ok());
+        assert_eq!(world.clock.slept(), [1, 2]);
+    }
+}
