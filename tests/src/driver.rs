@@ -587,7 +587,9 @@ impl Driver {
                 self.session.handle_input(side, &bytes, self.now);
                 return true;
             }
-            if self.pending_eof[at] {
+            let unsent = |to| !self.session.transmit(to).is_empty();
+            if self.pending_eof[at] && (self.dry || !SIDES.into_iter().any(unsent)) {
+                // Not before all is written, so that what a peer has read when it leaves does not depend on `chunk`.
                 self.pending_eof[at] = false;
                 self.read_eof[at] = true;
                 self.session.handle_eof(side, self.now);

@@ -206,13 +206,19 @@ fn configuration(choices: &mut Choices<'_>) -> SessionConfig {
 /// Who does what next.
 fn next(run: &Run, client: &mut Client, server: &mut Server, choices: &mut Choices<'_>) -> Op {
     let driver = &run.driver;
-    if choices.chance(4) {
+    if choices.chance(3) {
         return match choices.of(5) {
             0 => Op::Shutdown,
             1 => Op::Eof(Side::Client),
             2 => Op::Eof(Side::Server),
             3 => Op::Pass(Duration::from_secs(400)),
-            _ => Op::Input(choices.pick(&SIDES), choices.noise()),
+            _ => {
+                let side = choices.pick(&SIDES);
+                if side == Side::Client {
+                    client.garble();
+                }
+                Op::Input(side, choices.noise())
+            }
         };
     }
     if let Some(side) = SIDES.into_iter().find(|side| driver.upgrading(*side)) {
@@ -228,7 +234,7 @@ fn next(run: &Run, client: &mut Client, server: &mut Server, choices: &mut Choic
         };
     }
     if driver.asks_for_credentials() {
-        if choices.chance(80) {
+        if choices.chance(60) {
             return match choices.of(6) {
                 0 => Op::Pass(Duration::from_secs(25)),
                 1 => Op::Refuse(Refusal::Denied(
@@ -249,7 +255,7 @@ fn next(run: &Run, client: &mut Client, server: &mut Server, choices: &mut Choic
             false => Op::Input(side, choices.noise()),
         };
     }
-    if server.owes() && !choices.chance(30) {
+    if server.owes() && !choices.chance(24) {
         return server.answers(choices);
     }
     Op::Input(Side::Client, client.speaks(choices, false))

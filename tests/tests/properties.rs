@@ -12,7 +12,7 @@ use proxy_proto::{
     Bearer, Event, Limits, LocalTls, Protocol, Refusal, RequestId, Secret, Session, SessionConfig,
     Side, Upstream, UpstreamTls,
 };
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::{fmt, sync::Arc, time::Duration};
 
 fn config(default: u32) -> ProptestConfig {
@@ -101,39 +101,15 @@ fn dialogues_keep_their_promises_in_every_chunking() {
     let classes = RefCell::new(Classes::default());
     let mut runner = TestRunner::new(config(1_000));
     let input = (vec(any::<u8>(), 0..300), vec(1usize..90, 3));
+    let failed = Cell::new(false);
     let result = runner.run(&input, |(choices, chunks)| {
         let (config, ops, whole) = simulate(&choices);
-        classes.borrow_mut().count(&whole);
-        prop_assert!(
-            whole.faults.is_empty(),
-            "{:?}\n{}",
-            whole.faults,
-            describe(&config, &ops)
-        );
-        for chunk in [1].into_iter().chain(chunks) {
-            let cut = replay(&config, &ops, chunk);
-            let context = || format!("chunks of {chunk}\n{}", describe(&config, &ops));
-            prop_assert!(cut.faults.is_empty(), "{:?}\n{}", cut.faults, context());
-            if cut.residue || whole.residue {
-                // Plaintext behind an upgrade was read by the handshake in one run and by the session in another.
-                prop_assert!(cut.closed() && whole.closed(), "{}", context());
-                continue;
-            }
-            prop_assert_eq!(
-                cut.to_client.escape_ascii().to_string(),
-                whole.to_client.escape_ascii().to_string(),
-                "to the client, {}",
-                context()
-            );
-            prop_assert_eq!(
-                cut.to_server.escape_ascii().to_string(),
-                whole.to_server.escape_ascii().to_string(),
-                "to the server, {}",
-                context()
-            );
-            prop_assert_eq!(&cut.events, &whole.events, "{}", context());
+        if !failed.get() {
+            classes.borrow_mut().count(&whole); // what is only a smaller form of a failure is not counted
         }
-        Ok(())
+        let result = keeps_its_promises(&config, &ops, &whole, &chunks);
+        failed.set(failed.get() || result.is_err());
+        result
     });
     let classes = classes.into_inner();
     println!("{classes}");
@@ -148,6 +124,50 @@ fn dialogues_keep_their_promises_in_every_chunking() {
         classes.upgraded * 100 >= classes.dialogues * 10,
         "too few dialogues upgrade to TLS: {classes}"
     );
+}
+
+fn keeps_its_promises(
+    config: &SessionConfig,
+    ops: &[Op],
+    whole: &Outcome,
+    chunks: &[usize],
+) -> Result<(), TestCaseError> {
+    prop_assert!(
+        whole.faults.is_empty(),
+        "{:?}\n{}",
+        whole.faults,
+        describe(config, ops)
+    );
+    for chunk in [1].into_iter().chain(chunks.iter().copied()) {
+        let cut = replay(config, ops, chunk);
+        let context = || format!("chunks of {chunk}\n{}", describe(config, ops));
+        prop_assert!(cut.faults.is_empty(), "{:?}\n{}", cut.faults, context());
+        if cut.residue || whole.residue {
+            // Plaintext behind an upgrade was read by the handshake in one run and by the session in another.
+            prop_assert!(cut.closed() && whole.closed(), "{}", context());
+            continue;
+        }
+        prop_assert_eq!(
+            cut.to_client.escape_ascii().to_string(),
+            whole.to_client.escape_ascii().to_string(),
+            "to the client, {}",
+            context()
+        );
+        // What is still queued for the server when a session ends early is dropped: it may be shorter, never other.
+        let (short, long) = match cut.to_server.len() < whole.to_server.len() {
+            true => (&cut.to_server, &whole.to_server),
+            false => (&whole.to_server, &cut.to_server),
+        };
+        prop_assert!(
+            short == long || whole.closed() && long.starts_with(short),
+            "to the server: {} or {}, {}",
+            short.escape_ascii(),
+            long.escape_ascii(),
+            context()
+        );
+        prop_assert_eq!(&cut.events, &whole.events, "{}", context());
+    }
+    Ok(())
 }
 
 // ---- logins without surprises, to start from
@@ -309,8 +329,10 @@ proptest! {
             (Protocol::Smtp, _) => format!("AUTH LOGIN {word}\r\n{word}\r\n"),
         };
         // The answer comes while the first line of the second login is half there.
-        let first_line = second.find('\r').unwrap_or(second.len());
-        let cut = 1 + cut.index(first_line + 1);
+        // (USER holds no secret: there it is the line behind it.)
+        let before = if second.starts_with("USER") { second.find("PASS").unwrap_or(0) } else { 0 };
+        let line = second[before..].find('\r').unwrap_or(0);
+        let cut = before + 1 + cut.index(line + 1);
         pipelined.extend(&second.as_bytes()[..cut]);
         let mut driver = asking(SessionConfig::new(protocol), chunk, &pipelined);
         let answer = credentials_sent(&mut driver, protocol);

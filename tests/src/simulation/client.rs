@@ -12,6 +12,9 @@ pub(super) struct Client {
     greeted: bool,
     /// Parts of a command that have not been sent yet.
     rest: Vec<Vec<u8>>,
+    password: &'static str,
+    /// The last command lost its end: the next one is its tail.
+    garbled: bool,
 }
 
 impl Client {
@@ -22,6 +25,8 @@ impl Client {
             tag: 0,
             greeted: false,
             rest: Vec::new(),
+            password: PASSWORD,
+            garbled: false,
         }
     }
 
@@ -30,11 +35,21 @@ impl Client {
         self.greeted = false;
     }
 
+    /// Something without sense was sent in its name.
+    pub(super) fn garble(&mut self) {
+        self.garbled = true;
+        self.rest.clear();
+    }
+
     /// What the client sends next. `held`: a login is under way, so that this waits behind it.
     pub(super) fn speaks(&mut self, choices: &mut Choices<'_>, held: bool) -> Vec<u8> {
         if !self.rest.is_empty() {
             return self.rest.remove(0);
         }
+        // A mutated command may be an unknown one, which passes once a login before it has succeeded: no canary in it.
+        let mutated = !held && choices.chance(10);
+        let tail = std::mem::take(&mut self.garbled);
+        self.password = if mutated || tail { "tail" } else { PASSWORD };
         let starttls = self.config.local_tls == LocalTls::StartTlsRequired
             || (self.config.local_tls == LocalTls::StartTlsOptional && choices.chance(128));
         let mut parts = if held {
@@ -49,21 +64,31 @@ impl Client {
             self.greeted = true;
             let verb = choices.pick(&["EHLO", "EHLO", "HELO"]);
             vec![format!("{verb} laptop.example\r\n").into_bytes()]
-        } else if choices.chance(70) {
+        } else if choices.chance(48) {
             self.other(choices)
         } else {
             self.login(choices)
         };
         let pipelined = choices.chance(40);
+        let at_once = pipelined || choices.chance(60);
+        if at_once && parts.len() > 1 && parts[0].ends_with(b"}\r\n") {
+            // A client that does not wait for its continuations is not understood everywhere: no canary in it.
+            for part in &mut parts {
+                let masked =
+                    String::from_utf8_lossy(part).replace(PASSWORD, &"x".repeat(PASSWORD.len()));
+                *part = masked.into_bytes();
+            }
+        }
         if pipelined {
             let mut whole = parts.concat();
             whole.extend(self.behind_a_login(choices).concat());
             parts = vec![whole];
-        } else if choices.chance(60) {
+        } else if at_once {
             parts = vec![parts.concat()];
         }
-        if !held && !pipelined && choices.chance(14) {
+        if mutated {
             choices.mutate(&mut parts[0]);
+            self.garbled = !parts[0].ends_with(b"\r\n");
         }
         if choices.chance(20) && parts[0].len() > 1 {
             let at = 1 + choices.of(parts[0].len() - 1);
@@ -165,25 +190,26 @@ impl Client {
     /// A login, in the parts in which a client sends it that waits for continuations.
     fn login(&mut self, choices: &mut Choices<'_>) -> Vec<Vec<u8>> {
         let user = "user@example.com";
-        let plain = BASE64_STANDARD.encode(format!("\0{user}\0{PASSWORD}"));
+        let password = self.password;
+        let plain = BASE64_STANDARD.encode(format!("\0{user}\0{password}"));
         let (name, word) = (
             BASE64_STANDARD.encode(user),
-            BASE64_STANDARD.encode(PASSWORD),
+            BASE64_STANDARD.encode(password),
         );
-        let (u, p) = (user.len(), PASSWORD.len());
+        let (u, p) = (user.len(), password.len());
         let parts: Vec<String> = match self.config.protocol {
             Protocol::Imap => {
                 let tag = self.tag();
                 match choices.of(8) {
-                    0 => vec![format!("{tag} LOGIN {user} {PASSWORD}\r\n")],
-                    1 => vec![format!("{tag} LOGIN \"{user}\" \"{PASSWORD}\"\r\n")],
+                    0 => vec![format!("{tag} LOGIN {user} {password}\r\n")],
+                    1 => vec![format!("{tag} LOGIN \"{user}\" \"{password}\"\r\n")],
                     2 => vec![
                         format!("{tag} LOGIN {{{u}}}\r\n"),
                         format!("{user} {{{p}}}\r\n"),
-                        format!("{PASSWORD}\r\n"),
+                        format!("{password}\r\n"),
                     ],
                     3 => vec![format!(
-                        "{tag} LOGIN {{{u}+}}\r\n{user} {{{p}+}}\r\n{PASSWORD}\r\n"
+                        "{tag} LOGIN {{{u}+}}\r\n{user} {{{p}+}}\r\n{password}\r\n"
                     )],
                     4 => vec![format!("{tag} AUTHENTICATE PLAIN {plain}\r\n")],
                     5 => vec![
@@ -199,7 +225,7 @@ impl Client {
                 }
             }
             Protocol::Pop => match choices.of(4) {
-                0 => vec![format!("USER {user}\r\n"), format!("PASS {PASSWORD}\r\n")],
+                0 => vec![format!("USER {user}\r\n"), format!("PASS {password}\r\n")],
                 1 => vec![format!("AUTH PLAIN {plain}\r\n")],
                 2 => vec!["AUTH PLAIN\r\n".into(), format!("{plain}\r\n")],
                 _ => vec!["AUTH PLAIN\r\n".into(), "*\r\n".into()],

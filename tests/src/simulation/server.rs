@@ -84,20 +84,20 @@ impl Server {
             }
             .into_bytes()
         };
-        if choices.chance(6) {
+        if choices.chance(4) {
             return Op::Eof(Side::Server);
         }
-        if choices.chance(8) {
+        if choices.chance(6) {
             choices.mutate(&mut answer);
         }
-        if choices.chance(6) {
+        if choices.chance(4) {
             answer.extend(choices.noise());
         }
         Op::Input(Side::Server, answer)
     }
 
     fn greeting(&self, choices: &mut Choices<'_>) -> Vec<u8> {
-        let odd = choices.chance(8);
+        let odd = choices.chance(6);
         match self.protocol {
             Protocol::Imap if odd => "* BYE busy\r\n".into(),
             Protocol::Pop if odd => "-ERR busy\r\n".into(),
