@@ -42,7 +42,10 @@ class Report:
         """Prints the totals; the exit code."""
         for name, note in self.failed:
             print("failed: %s: %s" % (name, note))
+        reasons = {}
         for name, note in self.skipped:
-            print("skipped: %s: %s" % (name, note))
+            reasons.setdefault(note, []).append(name)
+        for note, names in reasons.items():
+            print("skipped: %s (%d of the real tests: %s)" % (note, len(names), ", ".join(names)))
         print("real: %d passed, %d failed, %d skipped" % (len(self.passed), len(self.failed), len(self.skipped)), flush=True)
         return 1 if self.failed else 0

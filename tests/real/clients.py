@@ -330,7 +330,7 @@ class Home:
 
 def tool(name):
     if not shutil.which(name):
-        raise Skip("%s is not installed" % name)
+        raise Skip("%s is not installed; apt-get install %s" % (name, "isync" if name == "mbsync" else name))
 
 
 def quoted(text):

@@ -1,7 +1,7 @@
 """Every way to a token, from a client's login to an opened mailbox, with the browser played by a script."""
 import imaplib, re, threading, time
 
-import browser
+import browser, logs
 from checks import Fail, need
 from proxy import Proxy, accounts, servers
 
@@ -13,7 +13,7 @@ def run(report, stage, binary):
     ports, parts = servers(stage, ["imap"])
     with Proxy(stage, binary, "flows", parts, accounts(stage, ACCOUNTS)) as proxy:
         flows = Flows(stage, proxy, ports["imap"])
-        if not report.check("flow start", lambda: proxy.start("--local-server-auth").said()[:0]):
+        if not report.check("flow start", lambda: proxy.start("--local-server-auth", "--debug").said()[:0]):
             return
         report.check("flow password", flows.password)
         report.check("flow password cached", flows.cached)
@@ -32,6 +32,7 @@ def run(report, stage, binary):
         report.check("flow refresh fails, then works", flows.refresh_fails)
         report.check("flow refused token", flows.refused)
         report.check("flow graceful end", lambda: need(proxy.end() == 0, "exit code not 0"))
+        report.check("flow log holds no secret", logs.no_secret, stage, proxy)
 
 
 class Flows:
