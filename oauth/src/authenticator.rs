@@ -27,7 +27,7 @@ use denial::{
     busy, consent_pending, is_local, refused_again, refused_to_strangers, wrong_password,
 };
 use errand::Errand;
-use flight::{AccountState, AfterRefusal, Flight, Landing};
+use flight::{AccountState, AfterRefusal, Flight, Landing, Setback};
 use proxy_proto::{BoxFuture, Mechanism, Protocol, Secret};
 use saved::{Form, Holdings, Unlocked};
 use std::{
@@ -277,12 +277,16 @@ impl Authenticator {
             let authorization = matches!(need, Need::Authorization);
             match self.board(settings, account, attempt, need) {
                 Boarding::Aboard(flight) => {
-                    let result = flight.wait().await;
+                    let denial = match flight.wait().await {
+                        Ok(access) => return Ok(access),
+                        Err(Setback::Changed) => continue,
+                        Err(Setback::Denial(denial)) => denial,
+                    };
                     let guessed = authorization && is_checked_by_provider(settings, account);
-                    if guessed && matches!(result, Err(Denial::Denied(_))) {
+                    if guessed && matches!(denial, Denial::Denied(_)) {
                         count_wrong();
                     }
-                    return result;
+                    return Err(denial);
                 }
                 Boarding::NotNeeded(access) => return Ok(access),
                 Boarding::After(flight) => flight.wait_or_asking().await,
@@ -290,7 +294,7 @@ impl Authenticator {
             }
         }
         Err(Denial::Temporary(format!(
-            "{user} is being logged in with other passwords; try again"
+            "what is saved of {user} keeps changing; try again"
         )))
     }
 
@@ -369,7 +373,9 @@ impl Authenticator {
         };
         (self.spawn)(Box::pin(async move {
             let result = errand.run().await;
-            if force.is_some() && matches!(result, Err(Denial::Temporary(_))) {
+            let passing =
+                |setback: &Setback| !matches!(setback, Setback::Denial(Denial::Denied(_)));
+            if force.is_some() && result.as_ref().is_err_and(passing) {
                 let account = &errand.account.name;
                 errand
                     .authenticator

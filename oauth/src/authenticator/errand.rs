@@ -3,7 +3,7 @@
 use super::{
     Authenticator, Denial, Life,
     denial::{busy, consent_pending},
-    flight::{Flight, Pause},
+    flight::{Flight, Pause, Setback},
     lock,
     saved::{Holdings, New, Opened, Refresh, Unlocked},
 };
@@ -46,7 +46,7 @@ pub(super) struct Found {
 
 impl Errand {
     /// An access token that is saved, or will be: its refresh token is on disk unless the store is in trouble.
-    pub(super) async fn run(&self) -> Result<Secret, Denial> {
+    pub(super) async fn run(&self) -> Result<Secret, Setback> {
         let found = self.find().await?;
         let mut fallback = None;
         if let Some(opened) = &found.opened
@@ -67,7 +67,9 @@ impl Errand {
         }
         if let Some(refresh_token) = found.opened.as_ref().and_then(|o| o.refresh.as_ref()) {
             match self.refresh(&found, refresh_token).await {
-                Ok(grant) => return self.save(&found, &grant, Some(refresh_token)).await,
+                Ok(grant) => {
+                    return Ok(self.save(&found, &grant, Some(refresh_token)).await?);
+                }
                 Err(Failure::Ended(text)) => {
                     tracing::warn!(account = %self.account.name, "the refresh token is of no more use: {text}");
                 }
@@ -79,7 +81,7 @@ impl Errand {
                         );
                         return Ok(access.clone());
                     }
-                    return Err(self.denial(&failure));
+                    return Err(self.denial(&failure).into());
                 }
             }
         }
@@ -98,13 +100,13 @@ impl Errand {
                     );
                     Ok(access.clone())
                 }
-                Denial::Denied(_) => Err(denial),
+                Denial::Denied(_) => Err(denial.into()),
             }),
-            (None, _) => self.authorize(&found).await,
+            (None, _) => Ok(self.authorize(&found).await?),
         }
     }
 
-    async fn find(&self) -> Result<Found, Denial> {
+    async fn find(&self) -> Result<Found, Setback> {
         let Errand {
             authenticator,
             account,
@@ -141,12 +143,7 @@ impl Errand {
             {
                 (None, true)
             }
-            Unlocked::Wrong { .. } | Unlocked::Damaged { .. } => {
-                return Err(Denial::Temporary(format!(
-                    "what is saved of {} has just changed; log in again",
-                    account.name
-                )));
-            }
+            Unlocked::Wrong { .. } | Unlocked::Damaged { .. } => return Err(Setback::Changed),
         };
         let secret_is_plain = plain.is_some();
         let secret = plain.or_else(|| opened.as_ref().and_then(|opened| opened.secret.clone()));

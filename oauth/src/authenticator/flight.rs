@@ -17,7 +17,7 @@ const LONGEST_PAUSE: u64 = 64;
 /// One refresh or authorisation on its way. It is keyed by account, and by password and settings (the tag).
 #[derive(Default)]
 pub(super) struct Flight {
-    result: OnceLock<Result<Secret, Denial>>,
+    result: OnceLock<Result<Secret, Setback>>,
     /// The user is being asked: this may take minutes.
     asking: AtomicBool,
     changed: Event,
@@ -25,7 +25,7 @@ pub(super) struct Flight {
 
 impl Flight {
     /// The access token, once it is there.
-    pub(super) async fn wait(&self) -> Result<Secret, Denial> {
+    pub(super) async fn wait(&self) -> Result<Secret, Setback> {
         loop {
             if let Some(result) = self.result.get() {
                 return result.clone();
@@ -64,9 +64,24 @@ impl Flight {
     }
 
     /// Wakes all who wait; only the first result counts.
-    pub(super) fn land(&self, result: Result<Secret, Denial>) {
+    pub(super) fn land(&self, result: Result<Secret, Setback>) {
         let _ = self.result.set(result);
         self.changed.notify(usize::MAX);
+    }
+}
+
+/// Why a flight brought no token.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Setback {
+    /// The answer to every login on board.
+    Denial(Denial),
+    /// What is saved has changed since the logins looked at it: they look again.
+    Changed,
+}
+
+impl From<Denial> for Setback {
+    fn from(denial: Denial) -> Self {
+        Setback::Denial(denial)
     }
 }
 
@@ -87,7 +102,7 @@ pub(super) struct Landing {
 }
 
 impl Landing {
-    pub(super) fn land(self, result: Result<Secret, Denial>) {
+    pub(super) fn land(self, result: Result<Secret, Setback>) {
         self.leave();
         self.flight.land(result);
     }
@@ -103,10 +118,11 @@ impl Drop for Landing {
     fn drop(&mut self) {
         if !self.flight.has_landed() {
             self.leave();
-            self.flight.land(Err(Denial::Temporary(format!(
-                "the login of {} was broken off; try again",
-                self.account
-            ))));
+            self.flight
+                .land(Err(Setback::Denial(Denial::Temporary(format!(
+                    "the login of {} was broken off; try again",
+                    self.account
+                )))));
         }
     }
 }
@@ -230,7 +246,7 @@ mod tests {
             let mut early = Box::pin(flight.wait());
             assert!(poll_once(&mut early).await.is_none());
             flight.land(Ok(Secret::new("token")));
-            flight.land(Err(Denial::Denied("late".into())));
+            flight.land(Err(Setback::Changed));
             let (early, late) = zip(early, flight.wait()).await;
             assert!(early.is_ok_and(|t| t.expose() == "token"));
             assert!(late.is_ok_and(|t| t.expose() == "token"));
