@@ -401,7 +401,7 @@ impl Driver {
             return None; // from then on the server's own bytes are among them
         }
         let text = String::from_utf8_lossy(&self.to_client).replace("\r\n", "");
-        text.contains(['\r', '\n', '\0']).then(|| {
+        text.contains(['\r', '\n']).then(|| {
             let sent = self.to_client.escape_ascii();
             format!("a line to the client does not end in CRLF: {sent}")
         })
@@ -412,7 +412,8 @@ impl Driver {
     fn settle(&mut self) {
         let mut rounds = 0usize;
         loop {
-            let mut progress = self.write();
+            let mut progress = self.poll();
+            progress |= self.write();
             progress |= self.poll();
             progress |= self.read();
             if !progress {
@@ -452,7 +453,9 @@ impl Driver {
             if side == Side::Client && !self.authenticated {
                 self.to_client.extend_from_slice(&queued[..count]);
             }
-            if side == Side::Server && !self.relaying {
+            // After the login only single bytes tell what was held before relay from what came with it.
+            let held = !self.authenticated || self.chunk == 1;
+            if side == Side::Server && !self.relaying && held {
                 self.before_relay.extend_from_slice(&queued[..count]);
             }
             if side == Side::Server && !self.secure {

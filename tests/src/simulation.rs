@@ -144,17 +144,14 @@ pub fn simulate(choices: &[u8]) -> (SessionConfig, Vec<Op>, Outcome) {
     let mut relayed = 0;
     for _ in 0..60 {
         let op = next(&run, &mut client, &mut server, &mut choices);
+        match op {
+            Op::Connect => server.greet(),
+            Op::TlsOk(Side::Client) => client.secured(),
+            Op::TlsOk(Side::Server) => server.secured(),
+            _ => {}
+        }
         run.apply(&op);
         server.hears(&run.fresh_for_server());
-        if let Op::Connect = op {
-            server.greet();
-        }
-        if let Op::TlsOk(side) = op {
-            match side {
-                Side::Client => client.secured(),
-                Side::Server => server.secured(),
-            }
-        }
         ops.push(op);
         relayed += usize::from(run.driver.relaying());
         if run.driver.closed().is_some() || relayed > 5 {
