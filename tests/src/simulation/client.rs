@@ -71,17 +71,14 @@ impl Client {
         };
         let pipelined = choices.chance(40);
         let at_once = pipelined || choices.chance(60);
-        if at_once && parts.len() > 1 && parts[0].ends_with(b"}\r\n") {
-            // A client that does not wait for its continuations is not understood everywhere: no canary in it.
-            for part in &mut parts {
-                let masked =
-                    String::from_utf8_lossy(part).replace(PASSWORD, &"x".repeat(PASSWORD.len()));
-                *part = masked.into_bytes();
-            }
+        if at_once {
+            does_not_wait(&mut parts);
         }
         if pipelined {
             let mut whole = parts.concat();
-            whole.extend(self.behind_a_login(choices).concat());
+            let mut behind = self.behind_a_login(choices);
+            does_not_wait(&mut behind);
+            whole.extend(behind.concat());
             parts = vec![whole];
         } else if at_once {
             parts = vec![parts.concat()];
@@ -243,5 +240,17 @@ impl Client {
             },
         };
         parts.into_iter().map(String::into_bytes).collect()
+    }
+}
+
+/// A client that does not wait for the continuations of its literals is not understood everywhere: no canary in it.
+fn does_not_wait(parts: &mut [Vec<u8>]) {
+    if parts.len() > 1 && parts[0].ends_with(b"}\r\n") {
+        for part in parts {
+            let mask = "x".repeat(PASSWORD.len());
+            *part = String::from_utf8_lossy(part)
+                .replace(PASSWORD, &mask)
+                .into_bytes();
+        }
     }
 }
