@@ -40,7 +40,7 @@ impl Imap {
             core.tell_client(b"* BAD A command begins with a tag and a name\r\n");
             return count_error(self, core);
         };
-        self.tag = tag.to_vec();
+        self.name_tag(tag);
         self.show_command(core, frame, &command);
         match command {
             Command::Login { .. } | Command::Authenticate { .. } if !self.login_allowed(core) => {}
@@ -146,16 +146,12 @@ impl Imap {
             );
             return core.close(Reason::ServerLeft);
         }
-        let mut parts: std::collections::VecDeque<_> = grammar::parts(frame)
-            .into_iter()
-            .map(|p| p.into_owned())
-            .collect();
-        if let Some(first) = parts.pop_front() {
-            core.tell_server(&first);
+        let mut parts = grammar::parts(frame);
+        if let Some(first) = parts.next() {
+            core.tell_server(first);
         }
         self.server = Server::Forwarded {
-            tag: self.tag.clone(),
-            parts,
+            parts: parts.map(<[u8]>::to_vec).collect(),
             logout,
         };
     }
@@ -186,9 +182,7 @@ impl Imap {
             return true;
         }
         self.client_framer.reset();
-        self.tag = head
-            .map(|h| h.tag.to_vec())
-            .unwrap_or_else(|| b"*".to_vec());
+        self.name_tag(head.as_ref().map_or(b"*", |h| h.tag));
         core.show(
             Side::Client,
             false,
@@ -319,7 +313,7 @@ impl Imap {
                     grammar::command(frame),
                     Some((_, Command::Authenticate { initial: None, .. }))
                 );
-                self.tag = head.tag.to_vec();
+                self.name_tag(head.tag);
                 self.answer(core, format_args!("BAD Already authenticated"));
             }
             _ => core.pass(Side::Server, frame),

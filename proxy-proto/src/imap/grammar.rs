@@ -10,7 +10,6 @@ use nom::{
     combinator::{all_consuming, map, opt, rest, verify},
     sequence::{delimited, preceded, terminated},
 };
-use std::borrow::Cow;
 use zeroize::Zeroizing;
 
 /// A command of the client.
@@ -298,29 +297,22 @@ fn literal(bytes: &[u8]) -> IResult<&[u8], Octets> {
 }
 
 /// Splits an ID command at its synchronising literals: each part but the last ends with the announcing line.
-pub(crate) fn parts(frame: &[u8]) -> Vec<Cow<'_, [u8]>> {
-    let mut parts = Vec::new();
-    let (mut start, mut at) = (0, 0);
-    while let Some(end) = find_crlf(&frame[at..]).map(|n| at + n + 2) {
-        let line = &frame[at..end - 2];
-        at = end;
-        let announced = opt(line_literal)
-            .parse(line)
-            .ok()
-            .and_then(|(_, found)| found);
-        if let Some((len, synchronising)) = announced {
-            if synchronising {
-                parts.push(Cow::Borrowed(&frame[start..end]));
-                start = end;
-            }
+pub(crate) fn parts(frame: &[u8]) -> impl Iterator<Item = &[u8]> {
+    // Where the next part begins, and where its first line does: behind the octets that the last part announced.
+    let mut next = Some((0, 0));
+    std::iter::from_fn(move || {
+        let (start, mut at) = next.take()?;
+        while let Some(end) = find_crlf(&frame[at..]).map(|n| at + n + 2) {
+            let announced = line_literal(&frame[at..end - 2]).ok().map(|(_, it)| it);
+            let (len, synchronising) = announced.unwrap_or((0, false));
             at = end.saturating_add(len).min(frame.len());
+            if synchronising {
+                next = Some((end, at));
+                return Some(&frame[start..end]);
+            }
         }
-        if at >= frame.len() {
-            break;
-        }
-    }
-    parts.push(Cow::Borrowed(&frame[start..]));
-    parts
+        Some(&frame[start..])
+    })
 }
 
 fn line_literal(line: &[u8]) -> IResult<&[u8], (usize, bool)> {
@@ -450,7 +442,7 @@ mod tests {
     #[test]
     fn id_is_split_at_its_synchronising_literals() {
         let frame = b"a ID (\"name\" {3}\r\nabc \"v\" {1+}\r\nx)\r\n";
-        let parts: Vec<_> = parts(frame).iter().map(|p| p.len()).collect();
+        let parts: Vec<_> = parts(frame).map(<[u8]>::len).collect();
         assert_eq!(parts, [18, frame.len() - 18]);
     }
 }

@@ -33,9 +33,9 @@ enum Server {
     Upgrading,
     /// Nothing.
     Idle,
-    /// The answer to a command of the client; `parts` of it follow, one at each continuation request.
+    /// The answer to the client's command, which had [`Imap::tag`]; `parts` of it follow, one at each continuation
+    /// request.
     Forwarded {
-        tag: Vec<u8>,
         parts: VecDeque<Vec<u8>>,
         logout: bool,
     },
@@ -78,7 +78,7 @@ pub(crate) struct Imap {
     list: Vec<u8>,
     /// How many commands of its own the proxy has sent.
     own_commands: u32,
-    /// The tag of the client's login.
+    /// The tag of the client's last command: of the one that is being served, since the next one waits for its answer.
     tag: Vec<u8>,
     /// Untagged data behind sent credentials.
     held: Vec<u8>,
@@ -215,11 +215,15 @@ impl Imap {
         }
     }
 
-    /// A tagged answer to the client's login.
+    /// Notes a command's tag. The buffer is kept: a client that only says NOOP costs no allocation.
+    fn name_tag(&mut self, tag: &[u8]) {
+        self.tag.clear();
+        self.tag.extend_from_slice(tag);
+    }
+
+    /// A tagged answer to the client's command.
     fn answer(&mut self, core: &mut Core, text: std::fmt::Arguments<'_>) {
-        let mut line = std::mem::take(&mut self.tag);
-        line.extend_from_slice(format!(" {text}\r\n").as_bytes());
-        core.tell_client(&line);
+        core.tell_client(&[&self.tag[..], format!(" {text}\r\n").as_bytes()].concat());
     }
 
     /// A tag of the proxy's own.

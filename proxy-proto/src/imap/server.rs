@@ -12,6 +12,7 @@ use crate::{
     sasl,
     session::{count_error, refuse},
 };
+use std::collections::VecDeque;
 
 impl Imap {
     pub(super) fn server_literal(&mut self, core: &mut Core, so_far: &[u8], len: usize) -> bool {
@@ -50,8 +51,8 @@ impl Imap {
                     _ => self.untagged(core, frame, response),
                 }
             }
-            Server::Forwarded { tag, parts, logout } => {
-                self.forwarded(core, (tag, parts, logout), frame, response)
+            Server::Forwarded { parts, logout } => {
+                self.forwarded(core, parts, logout, frame, response)
             }
             Server::Authenticating(exchange) => {
                 self.authenticating(core, exchange, frame, response)
@@ -236,7 +237,8 @@ impl Imap {
     fn forwarded(
         &mut self,
         core: &mut Core,
-        (asked, mut parts, logout): (Vec<u8>, std::collections::VecDeque<Vec<u8>>, bool),
+        mut parts: VecDeque<Vec<u8>>,
+        logout: bool,
         frame: &[u8],
         response: Response<'_>,
     ) {
@@ -250,7 +252,7 @@ impl Imap {
                 status,
                 code,
                 text,
-            } if tag == asked => {
+            } if tag == self.tag => {
                 core.server_answered();
                 match code.and_then(grammar::capability_code) {
                     Some(list) => {
@@ -283,19 +285,11 @@ impl Imap {
                 ..
             } if logout => core.tell_client(frame),
             other => {
-                self.server = Server::Forwarded {
-                    tag: asked,
-                    parts,
-                    logout,
-                };
+                self.server = Server::Forwarded { parts, logout };
                 return self.untagged(core, frame, other);
             }
         }
-        self.server = Server::Forwarded {
-            tag: asked,
-            parts,
-            logout,
-        };
+        self.server = Server::Forwarded { parts, logout };
     }
 
     /// Untagged data, as long as no credentials have gone out: it passes, its capabilities rebuilt.

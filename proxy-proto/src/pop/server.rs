@@ -32,13 +32,12 @@ impl Pop {
         let line = frame.strip_suffix(b"\r\n").unwrap_or(frame);
         let challenged = matches!(self.server, Server::Authenticating(Exchange::Credentials));
         if core.phase == Phase::Dialogue {
-            let shown =
-                if challenged && matches!(grammar::reply(line), Some(Reply::Continuation(_))) {
-                    format!("+ {SECRET}").into_bytes()
-                } else {
-                    line.to_vec()
-                };
-            core.show(Side::Server, false, &shown);
+            let continuation = matches!(grammar::reply(line), Some(Reply::Continuation(_)));
+            if challenged && continuation {
+                core.show(Side::Server, false, format!("+ {SECRET}").as_bytes());
+            } else {
+                core.show(Side::Server, false, line);
+            }
         }
         match std::mem::take(&mut self.server) {
             Server::Greeting => self.greeting(core, frame, line),

@@ -103,10 +103,7 @@ impl Smtp {
         );
         if offered && core.client.tls == Tls::Plain && core.more_follows {
             // Whoever sent it would have it read as if it had come over TLS.
-            core.tell_client(
-                b"554 5.5.1 Data behind STARTTLS, before TLS
-",
-            );
+            core.tell_client(b"554 5.5.1 Data behind STARTTLS, before TLS\r\n");
             let why = "it sent data behind STARTTLS, before TLS";
             return core.close(Reason::Protocol(Side::Client, why.into()));
         }

@@ -30,6 +30,10 @@ impl Smtp {
         if self.reply.len() + frame.len() > core.config.limits.capabilities {
             return self.over_limit(core, "The mail server's answer is too long");
         }
+        if parsed.last && self.reply.is_empty() {
+            // Most replies are one line, which needs no copy.
+            return self.server_reply(core, frame, parsed.code, parsed.text);
+        }
         self.reply.extend_from_slice(frame);
         if parsed.last {
             let reply = std::mem::take(&mut self.reply);
