@@ -3,7 +3,7 @@
 
 use harness::end_to_end::{Client, Flow, USER, World, plain};
 use rustix::process::Signal;
-use sandbox::{Protocol, Service};
+use sandbox::{Mechanism, Protocol, Service};
 use std::{
     thread,
     time::{Duration, Instant},
@@ -255,6 +255,81 @@ fn a_mistyped_password_never_costs_a_working_account() {
     let answer = client.login(Flow::Code.password());
     assert!(client.is_success(&answer), "{answer}");
     assert_eq!(world.grants(), ["authorization_code"]);
+    world.end();
+}
+
+/// Gmail greets without capabilities, some servers take no initial response, some know OAUTHBEARER alone.
+#[test]
+fn servers_of_other_kinds() {
+    let world = World::with(Flow::Password).start();
+    let control = world.sandbox.control();
+    for (greeting, initial_response) in [(false, true), (true, false), (false, false)] {
+        control.set_greeting_capabilities(greeting);
+        control.set_sasl_ir(initial_response);
+        world.opened(Protocol::Imap).work();
+    }
+    let before = world.bearers().len();
+    for protocol in PROTOCOLS {
+        control.set_mechanisms(protocol, &[Mechanism::OAuthBearer]);
+        let mut client = world.client(protocol);
+        if protocol == Protocol::Pop {
+            // What a POP server offers is known once somebody has asked for it.
+            client.send("CAPA\r\n");
+            client.until(".");
+        }
+        let answer = world.login(&mut client);
+        assert!(client.is_success(&answer), "{answer}");
+        client.work();
+    }
+    let bearers = world.bearers().split_off(before);
+    assert_eq!(bearers.len(), PROTOCOLS.len());
+    for (message, _) in bearers {
+        let head = format!("n,a={USER},\u{1}host=localhost\u{1}port=");
+        assert!(message.starts_with(&head), "{message:?}");
+    }
+    world.end();
+}
+
+/// A refusal that cannot mean the token reaches the client as it is, and costs no second try.
+#[test]
+fn other_refusals_keep_their_code_and_text() {
+    let world = World::with(Flow::Password).start();
+    let refusals = [
+        "NO [ALERT] Too many simultaneous connections",
+        "-ERR [IN-USE] Somebody else has the mailbox open",
+        "432 4.7.12 A password transition is needed",
+    ];
+    for (protocol, refusal) in PROTOCOLS.into_iter().zip(refusals) {
+        let before = world.bearers().len();
+        let control = world.sandbox.control();
+        control.answer_credentials(protocol, 1, refusal);
+        let mut client = world.client(protocol);
+        let answer = world.login(&mut client);
+        assert!(answer.ends_with(refusal), "{answer}");
+        assert_eq!(world.bearers().len(), before + 1);
+        let answer = world.login(&mut client);
+        assert!(client.is_success(&answer), "{answer}");
+        client.work();
+    }
+    assert_eq!(world.grants(), ["password"]);
+    world.end();
+}
+
+/// Clients open several connections at once: one request serves them all.
+#[test]
+fn first_logins_at_once_share_one_request() {
+    let world = World::with(Flow::Password).start();
+    world
+        .sandbox
+        .control()
+        .set_token_delay(Duration::from_millis(300));
+    thread::scope(|scope| {
+        for number in 0..12 {
+            let world = &world;
+            scope.spawn(move || world.opened(PROTOCOLS[number % 3]).work());
+        }
+    });
+    assert_eq!(world.grants(), ["password"]);
     world.end();
 }
 
