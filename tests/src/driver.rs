@@ -219,6 +219,11 @@ impl Driver {
         result
     }
 
+    /// The session no longer wants the handshake of this side.
+    pub fn forget_upgrade(&mut self, side: Side) {
+        self.upgrading[index(side)] = false;
+    }
+
     /// The handshake of this side failed.
     pub fn tls_failed(&mut self, side: Side, why: &str) {
         self.upgrading[index(side)] = false;
@@ -453,9 +458,7 @@ impl Driver {
             if side == Side::Client && !self.authenticated {
                 self.to_client.extend_from_slice(&queued[..count]);
             }
-            // After the login only single bytes tell what was held before relay from what came with it.
-            let held = !self.authenticated || self.chunk == 1;
-            if side == Side::Server && !self.relaying && held {
+            if side == Side::Server && !self.relaying {
                 self.before_relay.extend_from_slice(&queued[..count]);
             }
             if side == Side::Server && !self.secure {

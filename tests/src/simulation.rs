@@ -203,6 +203,10 @@ fn configuration(choices: &mut Choices<'_>) -> SessionConfig {
 /// Who does what next.
 fn next(run: &Run, client: &mut Client, server: &mut Server, choices: &mut Choices<'_>) -> Op {
     let driver = &run.driver;
+    let logged_in = |event: &Seen| matches!(event, Seen::Authenticated { .. });
+    if run.outcome.saw(logged_in) {
+        client.logged_in();
+    }
     if choices.chance(3) {
         return match choices.of(5) {
             0 => Op::Shutdown,
@@ -301,10 +305,15 @@ impl Run {
             }
             Op::Refuse(refusal) => drop(driver.credentials(Err(refusal.clone()))),
             Op::TlsOk(side) => {
-                if driver.upgrading(*side) && driver.tls_established(*side).is_err() {
+                let wanted = driver.tls_established(*side).is_ok();
+                if !wanted && *side == Side::Client {
                     driver
                         .faults
-                        .push("the handshake that was asked for is not wanted".into());
+                        .push("the client's handshake was asked for and is not wanted".into());
+                }
+                if !wanted {
+                    // A session that has waited too long for its server no longer wants the handshake.
+                    driver.forget_upgrade(*side);
                 }
             }
             Op::TlsFail(side) => driver.tls_failed(*side, "handshake failure"),

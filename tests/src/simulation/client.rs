@@ -12,6 +12,8 @@ pub(super) struct Client {
     greeted: bool,
     /// Parts of a command that have not been sent yet.
     rest: Vec<Vec<u8>>,
+    /// The end of a part that was sent cut in two.
+    cut: Option<Vec<u8>>,
     password: &'static str,
     /// The last command lost its end: the next one is its tail.
     garbled: bool,
@@ -25,6 +27,7 @@ impl Client {
             tag: 0,
             greeted: false,
             rest: Vec::new(),
+            cut: None,
             password: PASSWORD,
             garbled: false,
         }
@@ -39,10 +42,20 @@ impl Client {
     pub(super) fn garble(&mut self) {
         self.garbled = true;
         self.rest.clear();
+        self.cut = None;
+    }
+
+    /// What it sends from now on is relay, or waits for it: it may reach the server. What it has begun it ends.
+    pub(super) fn logged_in(&mut self) {
+        self.garbled = true;
+        self.rest.clear();
     }
 
     /// What the client sends next. `held`: a login is under way, so that this waits behind it.
     pub(super) fn speaks(&mut self, choices: &mut Choices<'_>, held: bool) -> Vec<u8> {
+        if let Some(end) = self.cut.take() {
+            return end;
+        }
         if !self.rest.is_empty() {
             return self.rest.remove(0);
         }
@@ -89,8 +102,7 @@ impl Client {
         }
         if choices.chance(20) && parts[0].len() > 1 {
             let at = 1 + choices.of(parts[0].len() - 1);
-            let tail = parts[0].split_off(at);
-            parts.insert(1, tail);
+            self.cut = Some(parts[0].split_off(at));
         }
         let first = parts.remove(0);
         self.rest = parts;
