@@ -102,7 +102,13 @@ impl Client {
         }
         if choices.chance(20) && parts[0].len() > 1 {
             let at = 1 + choices.of(parts[0].len() - 1);
-            self.cut = Some(parts[0].split_off(at));
+            let mut end = parts[0].split_off(at);
+            let line = end.windows(2).position(|pair| pair == b"\r\n");
+            let more = end.split_off(line.map_or(end.len(), |line| line + 2));
+            if !more.is_empty() {
+                parts.insert(1, more);
+            }
+            self.cut = Some(end);
         }
         let first = parts.remove(0);
         self.rest = parts;
