@@ -3,6 +3,7 @@
 use crate::stream::Socket;
 use async_io::{Async, Timer};
 use proxy_proto::BoxFuture;
+use proxy_runtime::trouble;
 use std::{
     collections::VecDeque,
     future::{Future, poll_fn},
@@ -20,24 +21,15 @@ const STAGGER: Duration = Duration::from_millis(250);
 pub(crate) async fn connect(host: &str, port: u16) -> Result<Socket, String> {
     let addresses = match host.parse::<IpAddr>() {
         Ok(address) => vec![SocketAddr::new(address, port)],
-        Err(_) => smol::net::resolve((host, port)).await.map_err(|error| {
-            format!("the host name {host} cannot be resolved: {}", plain(&error))
-        })?,
+        Err(_) => smol::net::resolve((host, port))
+            .await
+            .map_err(|error| trouble::unresolved(host, &error))?,
     };
     let mut race = Race::new(interleaved(addresses));
     poll_fn(|cx| race.poll(cx))
         .await
         .map(Socket::new)
-        .map_err(|failures| format!("cannot connect to {host} port {port}: {}", told(&failures)))
-}
-
-/// A system error without its number where its kind says it all.
-pub(crate) fn plain(error: &io::Error) -> String {
-    let text = error.to_string();
-    match text.split_once(" (os error ") {
-        Some((text, _)) => text.to_lowercase(),
-        None => text,
-    }
+        .map_err(|failures| trouble::unreachable(host, port, &failures))
 }
 
 /// Families in turn, beginning with that of the first address, so that one broken family delays but never prevents
@@ -58,20 +50,6 @@ fn interleaved(addresses: Vec<SocketAddr>) -> VecDeque<SocketAddr> {
             return result;
         }
     }
-}
-
-fn told(failures: &[(SocketAddr, io::Error)]) -> String {
-    let Some((_, first)) = failures.first() else {
-        return "the name has no addresses".to_owned();
-    };
-    let first = plain(first);
-    if failures.iter().all(|(_, error)| plain(error) == first) {
-        return first;
-    }
-    let each = failures
-        .iter()
-        .map(|(address, error)| format!("{}: {}", address.ip(), plain(error)));
-    each.collect::<Vec<_>>().join(", ")
 }
 
 type Attempt = (SocketAddr, BoxFuture<io::Result<Async<TcpStream>>>);

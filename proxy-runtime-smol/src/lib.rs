@@ -88,7 +88,6 @@
 #![forbid(unsafe_code)]
 
 mod buffer;
-mod census;
 mod connect;
 mod handshake;
 mod listen;
@@ -100,8 +99,9 @@ mod stop;
 mod stream;
 #[cfg(test)]
 mod tests;
-mod tls;
 
-pub use listen::{Bound, ListenError, ListenerConfig};
-pub use runtime::{Options, Runtime, Stopped};
-pub use tls::{TlsError, Trust, server_config};
+pub use proxy_runtime::{
+    BadNetwork, BadProxy, Bound, ListenError, ListenerConfig, Networks, Options, OutgoingProxy,
+    Stopped, TlsError, Trust, server_config,
+};
+pub use runtime::Runtime;

@@ -1,6 +1,5 @@
 //! Until relay: sockets, handshakes, the clock and the authenticator on one side, the [`Session`] on the other.
 
-use crate::listen::ListenerConfig;
 use crate::{
     buffer, connect,
     handshake::{self, within},
@@ -13,6 +12,7 @@ use proxy_proto::{
     Bearer, BoxFuture, Event, LoginRequest, Reason, Refusal, RequestId, Session, Side, Time,
     Upstream, UpstreamTls,
 };
+use proxy_runtime::{ListenerConfig, trouble};
 use std::{
     future::Future,
     net::SocketAddr,
@@ -208,12 +208,9 @@ impl Pump {
         let host = self.config.upstream_host.clone();
         let port = self.config.upstream_port;
         self.server = Leg::new(State::Connecting(Box::pin(async move {
-            within(timeout, whole).await.unwrap_or_else(|| {
-                Err(format!(
-                    "{host} port {port} did not answer within {} s",
-                    timeout.as_secs()
-                ))
-            })
+            within(timeout, whole)
+                .await
+                .unwrap_or_else(|| Err(trouble::slow_connect(&host, port, timeout.as_secs())))
         })));
     }
 
@@ -380,7 +377,7 @@ impl Pump {
         let mut first = [0];
         match socket.poll_peek(cx, &mut first) {
             Poll::Pending => return false,
-            Poll::Ready(Ok(1)) if handshake::begins_tls(first[0]) => {
+            Poll::Ready(Ok(1)) if trouble::begins_tls(first[0]) => {
                 self.ended = Some(End::TlsOnPlaintext);
             }
             // The end and errors are found again when the socket is read.

@@ -1,8 +1,6 @@
 //! Listeners and sessions on an executor of their own.
 
 use crate::{
-    Bound, ListenError, ListenerConfig,
-    census::Census,
     handshake::within,
     listen::{self, Current},
     session::Context,
@@ -10,6 +8,7 @@ use crate::{
 };
 use async_io::Async;
 use proxy_proto::Authenticate;
+use proxy_runtime::{Bound, Census, ListenError, ListenerConfig, Options, Stopped};
 use smol::{Executor, Task};
 use std::{
     io,
@@ -19,35 +18,6 @@ use std::{
     thread,
     time::Duration,
 };
-
-/// What holds for all listeners of a [`Runtime`].
-#[derive(Clone, Debug)]
-#[non_exhaustive]
-pub struct Options {
-    /// Threads that run sessions; 0: one for each core.
-    pub threads: usize,
-    /// Most sessions at a time; further clients are turned away at once. `None`: no limit. Default 20,000.
-    pub max_sessions: Option<usize>,
-    /// Most sessions of one client address at a time. `None`: no limit. Default 10,000.
-    pub max_sessions_per_address: Option<usize>,
-    /// Longest time for resolving the server's name, connecting and, where the server speaks TLS from the
-    /// first byte, the handshake. Default 30 s.
-    pub connect_timeout: Duration,
-    /// Longest time for any other TLS handshake. Default 30 s.
-    pub handshake_timeout: Duration,
-}
-
-impl Default for Options {
-    fn default() -> Self {
-        Options {
-            threads: 0,
-            max_sessions: Some(20_000),
-            max_sessions_per_address: Some(10_000),
-            connect_timeout: Duration::from_secs(30),
-            handshake_timeout: Duration::from_secs(30),
-        }
-    }
-}
 
 /// Listeners, sessions and the threads that run them. Dropping it ends all of them at once;
 /// [`shutdown`](Self::shutdown) does so gracefully.
@@ -108,6 +78,7 @@ impl Runtime {
                     let _ = async_io::block_on(executor.run(ended.recv()));
                 })?;
         }
+        let census = Census::new(options.max_sessions, options.max_sessions_per_address);
         let context = Context {
             authenticate,
             options,
@@ -116,7 +87,7 @@ impl Runtime {
         };
         Ok(Runtime {
             context: Arc::new(context),
-            census: Arc::default(),
+            census: Arc::new(census),
             executor,
             changing: smol::lock::Mutex::new(()),
             open: Mutex::default(),
@@ -131,7 +102,7 @@ impl Runtime {
     /// # Errors
     /// All listeners that cannot be opened; in that case nothing has changed.
     pub async fn apply(&self, listeners: Vec<ListenerConfig>) -> Result<(), Vec<ListenError>> {
-        let errors = listen::check(&listeners);
+        let errors = proxy_runtime::check(&listeners);
         if !errors.is_empty() {
             return Err(errors);
         }
@@ -139,8 +110,8 @@ impl Runtime {
         let existing: Vec<Arc<ListenerConfig>> = self.open().iter().map(Open::config).collect();
         let (kept, fresh): (Vec<_>, Vec<_>) = listeners
             .iter()
-            .partition(|new| existing.iter().any(|old| same_sockets(old, new)));
-        let leaving = |old: &ListenerConfig| !kept.iter().any(|new| same_sockets(old, new));
+            .partition(|new| existing.iter().any(|old| new.same_sockets(old)));
+        let leaving = |old: &ListenerConfig| !kept.iter().any(|new| new.same_sockets(old));
         // A port may move from one address to another: its old sockets have to go before the new ones can be bound.
         let in_the_way = |old: &ListenerConfig| {
             leaving(old) && old.port != 0 && fresh.iter().any(|new| new.port == old.port)
@@ -199,13 +170,12 @@ impl Runtime {
         for config in listeners {
             if let Some(index) = before
                 .iter()
-                .position(|old| same_sockets(&old.config(), &config))
+                .position(|old| config.same_sockets(&old.config()))
             {
                 let stays = before.swap_remove(index);
                 *stays.current.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(config);
                 open.push(stays);
-            } else if let Some(index) = bound.iter().position(|(new, _)| same_sockets(new, &config))
-            {
+            } else if let Some(index) = bound.iter().position(|(new, _)| config.same_sockets(new)) {
                 let (_, sockets) = bound.swap_remove(index);
                 open.extend(self.accept_on(config, sockets));
             }
@@ -287,13 +257,6 @@ impl Drop for Runtime {
     }
 }
 
-/// Whether a listener can go on with the sockets of another one.
-fn same_sockets(old: &ListenerConfig, new: &ListenerConfig) -> bool {
-    old.address == new.address
-        && old.port == new.port
-        && (new.port != 0 || old.heading == new.heading)
-}
-
 async fn bind_each(
     listeners: Vec<&ListenerConfig>,
 ) -> Result<Vec<(ListenerConfig, Vec<TcpListener>)>, Vec<ListenError>> {
@@ -309,12 +272,4 @@ async fn bind_each(
         true => Ok(bound),
         false => Err(errors),
     }
-}
-
-/// How [`Runtime::shutdown`] went.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Stopped {
-    /// Sessions that were not done at the deadline.
-    pub cut_off: usize,
 }

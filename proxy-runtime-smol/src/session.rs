@@ -1,18 +1,16 @@
 //! One task per session: from accept to the last byte.
 
 use crate::{
-    census::Ticket,
     handshake::{self, within},
-    listen::ListenerConfig,
     pump::{Outcome, Pump},
     relay::{self, Why},
-    runtime::Options,
     stop::{Level, Stop, Watch},
     stream::{Socket, Stream},
 };
 use async_io::Async;
 use futures_lite::FutureExt;
 use proxy_proto::{Authenticate, LocalTls, Reason};
+use proxy_runtime::{ListenerConfig, Options, Ticket, trouble};
 use std::{
     any::Any,
     future::poll_fn,
@@ -115,7 +113,7 @@ async fn session(
             match ended.why {
                 Why::Finished => info!(login = &*login, up, down, "finished"),
                 Why::Broken(side, why) => {
-                    let why = crate::connect::plain(&why);
+                    let why = trouble::plain(&why);
                     info!(
                         login = &*login,
                         up, down, "the connection with the {side} broke: {why}"
@@ -146,14 +144,7 @@ async fn session(
             Box::pin(futures_lite::future::zip(client, server)).await;
         }
         Outcome::TlsOnPlaintext => {
-            warn!(
-                "the client speaks TLS to a plaintext port: {}",
-                match local_tls {
-                    LocalTls::None =>
-                        "turn SSL/TLS off in the mail client, or set local_certificate_path and local_key_path",
-                    _ => "choose STARTTLS instead of SSL/TLS in the mail client",
-                }
-            );
+            warn!("{}", trouble::tls_on_plaintext(local_tls));
         }
         Outcome::Cut => debug!("cut off"),
     }

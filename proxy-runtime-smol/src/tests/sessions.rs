@@ -2,10 +2,9 @@
 
 use super::{Authority, PATIENCE, plain_pair};
 use crate::{
-    ListenerConfig, Options, Runtime, handshake,
+    ListenerConfig, Options, Runtime, Stopped, handshake,
     handshake::within,
     pump::{Outcome, Pump},
-    runtime::Stopped,
     session::Context,
     stop::{Stop, Watch},
     stream::{Socket, Stream},

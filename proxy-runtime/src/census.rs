@@ -1,0 +1,243 @@
+//! How many sessions there are, and whether there may be one more.
+
+use event_listener::{Event, Listener, listener};
+use std::{
+    collections::HashMap,
+    fmt,
+    net::IpAddr,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Instant,
+};
+
+/// Counts sessions: in all, by listener and by client address.
+#[derive(Debug, Default)]
+pub struct Census {
+    counts: Mutex<Counts>,
+    empty: Event,
+}
+
+#[derive(Debug, Default)]
+struct Counts {
+    most: Option<usize>,
+    most_per_address: Option<usize>,
+    all: usize,
+    by_listener: HashMap<Arc<str>, usize>,
+    by_address: HashMap<IpAddr, usize>,
+}
+
+/// A session's place; given back when dropped.
+#[derive(Debug)]
+pub struct Ticket {
+    census: Arc<Census>,
+    listener: Arc<str>,
+    address: Option<IpAddr>,
+}
+
+/// Which limit turned a client away.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Full {
+    /// That on sessions in all.
+    All,
+    /// That of the listener.
+    Listener,
+    /// That on sessions of one address.
+    Address,
+}
+
+impl fmt::Display for Full {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Full::All => "there are as many sessions as allowed (max_sessions)",
+            Full::Listener => "its listener has as many sessions as allowed",
+            Full::Address => {
+                "its address has as many sessions as allowed (max_sessions_per_address)"
+            }
+        })
+    }
+}
+
+impl Census {
+    /// Nobody yet.
+    pub fn new(most: Option<usize>, most_per_address: Option<usize>) -> Self {
+        let census = Census::default();
+        census.limit(most, most_per_address);
+        census
+    }
+
+    /// Other limits from now on; sessions beyond them go on.
+    pub fn limit(&self, most: Option<usize>, most_per_address: Option<usize>) {
+        let mut counts = self.counts();
+        counts.most = most;
+        counts.most_per_address = most_per_address;
+    }
+
+    /// One more session, unless the limit on all or that of its listener is reached. It counts for no address before
+    /// [`Ticket::attribute`].
+    ///
+    /// # Errors
+    /// The limit that is reached.
+    pub fn admit(
+        self: &Arc<Self>,
+        listener: &Arc<str>,
+        most: Option<usize>,
+    ) -> Result<Ticket, Full> {
+        let mut counts = self.counts();
+        if counts.most.is_some_and(|most| counts.all >= most) {
+            return Err(Full::All);
+        }
+        let here = counts.by_listener.get(listener).copied().unwrap_or(0);
+        if most.is_some_and(|most| here >= most) {
+            return Err(Full::Listener);
+        }
+        counts.all += 1;
+        counts.by_listener.insert(listener.clone(), here + 1);
+        Ok(Ticket {
+            census: self.clone(),
+            listener: listener.clone(),
+            address: None,
+        })
+    }
+
+    /// How many sessions there are.
+    pub fn sessions(&self) -> usize {
+        self.counts().all
+    }
+
+    /// Completes when there is no session any more.
+    pub async fn emptied(&self) {
+        loop {
+            listener!(self.empty => none_left);
+            if self.sessions() == 0 {
+                return;
+            }
+            none_left.await;
+        }
+    }
+
+    /// Blocks until there is no session any more or the deadline has come; whether there is none.
+    pub fn emptied_by(&self, deadline: Instant) -> bool {
+        loop {
+            listener!(self.empty => none_left);
+            if self.sessions() == 0 {
+                return true;
+            }
+            if none_left.wait_deadline(deadline).is_none() {
+                return self.sessions() == 0;
+            }
+        }
+    }
+
+    fn counts(&self) -> MutexGuard<'_, Counts> {
+        self.counts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Ticket {
+    /// From here on the session counts as one of this address, instead of any other one.
+    ///
+    /// # Errors
+    /// When that address has as many as are allowed; then the session counts for no address.
+    pub fn attribute(&mut self, address: IpAddr) -> Result<(), Full> {
+        let mut counts = self.census.counts();
+        if let Some(before) = self.address.take() {
+            counts.leave_address(before);
+        }
+        let here = counts.by_address.get(&address).copied().unwrap_or(0);
+        if counts.most_per_address.is_some_and(|most| here >= most) {
+            return Err(Full::Address);
+        }
+        counts.by_address.insert(address, here + 1);
+        self.address = Some(address);
+        Ok(())
+    }
+}
+
+impl Counts {
+    fn leave_address(&mut self, address: IpAddr) {
+        if let Some(here) = self.by_address.get_mut(&address) {
+            *here -= 1;
+            if *here == 0 {
+                self.by_address.remove(&address);
+            }
+        }
+    }
+}
+
+impl Drop for Ticket {
+    fn drop(&mut self) {
+        let mut counts = self.census.counts();
+        counts.all -= 1;
+        if let Some(here) = counts.by_listener.get_mut(&self.listener) {
+            *here -= 1;
+            if *here == 0 {
+                counts.by_listener.remove(&self.listener);
+            }
+        }
+        if let Some(address) = self.address {
+            counts.leave_address(address);
+        }
+        if counts.all == 0 {
+            self.census.empty.notify(usize::MAX);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    #[test]
+    fn limits_hold_and_places_are_given_back() {
+        let census = Arc::new(Census::new(Some(2), Some(1)));
+        let imap: Arc<str> = "IMAP-1".into();
+        let one: IpAddr = [127, 0, 0, 1].into();
+        let two: IpAddr = [127, 0, 0, 2].into();
+        let mut first = census.admit(&imap, None).unwrap();
+        first.attribute(one).unwrap();
+        assert_eq!(census.admit(&imap, Some(1)).unwrap_err(), Full::Listener);
+        let mut second = census.admit(&imap, Some(2)).unwrap();
+        assert_eq!(second.attribute(one), Err(Full::Address));
+        second.attribute(two).unwrap();
+        assert_eq!(census.admit(&imap, None).unwrap_err(), Full::All);
+        // A balancer's connection counts for the client that its header names.
+        second.attribute(one).unwrap_err();
+        drop(first);
+        second.attribute(one).unwrap();
+        assert_eq!(census.sessions(), 1);
+        assert!(!census.emptied_by(Instant::now()));
+        drop(second);
+        assert_eq!(census.sessions(), 0);
+        assert!(census.counts().by_address.is_empty());
+        assert!(census.counts().by_listener.is_empty());
+        futures_lite::future::block_on(census.emptied());
+        assert!(census.emptied_by(Instant::now()));
+    }
+
+    #[test]
+    fn other_limits_hold_for_later_sessions() {
+        let census = Arc::new(Census::new(Some(1), None));
+        let imap: Arc<str> = "IMAP-1".into();
+        let first = census.admit(&imap, None).unwrap();
+        assert!(census.admit(&imap, None).is_err());
+        census.limit(None, None);
+        let second = census.admit(&imap, None).unwrap();
+        census.limit(Some(1), None);
+        drop(first);
+        assert!(census.admit(&imap, None).is_err());
+        drop(second);
+        assert!(census.admit(&imap, None).is_ok());
+    }
+
+    #[test]
+    fn the_last_one_wakes_who_waits() {
+        let census = Arc::new(Census::default());
+        let ticket = census.admit(&"IMAP-1".into(), None).unwrap();
+        let waiting = census.clone();
+        let waiter = std::thread::spawn(move || {
+            waiting.emptied_by(Instant::now() + Duration::from_secs(60))
+        });
+        drop(ticket);
+        assert!(waiter.join().unwrap());
+    }
+}

@@ -1,0 +1,49 @@
+//! What the runtimes of [`proxy_proto`] share: what they are asked to do, and what needs no waiting.
+//!
+//! ```text
+//!  ListenerConfig ── Place, bind ──▶ listening sockets        listen.rs: checked, opened, refused with advice
+//!                    Census ── Ticket                         census.rs: how many sessions, and whether one more
+//!                    Networks                                 networks.rs: allow_from, proxy_protocol
+//!                    HeaderReader                             proxy_header.rs: whom a balancer's connection stands for
+//!                    Trust, server_config                     tls.rs: whom to trust, what to show
+//!                    OutgoingProxy ── Dialogue                outgoing.rs: SOCKS5 and HTTP CONNECT
+//!                    trouble                                  what to tell when it fails
+//! ```
+//!
+//! Whoever only runs sessions uses a runtime, which exports what is needed of this crate; whoever writes a further runtime
+//! finds here all that does not depend on how it waits. Nothing in here waits for a peer: bytes that come are handed over
+//! ([`HeaderReader::feed`], [`Dialogue::feed`]), and both tell how many of them were theirs, so that a driver that looks at
+//! bytes without taking them (`MSG_PEEK`) leaves those that follow for TLS. The only system calls are those that open a
+//! listening socket ([`bind`]) and read a PEM file.
+//!
+//! ```
+//! use proxy_runtime::{DialogueProgress, OutgoingProxy};
+//!
+//! let proxy: OutgoingProxy = "http://127.0.0.1:3128".parse()?;
+//! let mut dialogue = proxy.dialogue("imap.example.com", 993);
+//! assert!(dialogue.transmit().starts_with(b"CONNECT imap.example.com:993 HTTP/1.1\r\n"));
+//! let progress = dialogue.feed(b"HTTP/1.1 200 OK\r\n\r\n* OK ready\r\n")?;
+//! assert_eq!(progress, DialogueProgress::Open { used: 19 });
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+
+#![forbid(unsafe_code)]
+
+mod census;
+mod config;
+mod listen;
+mod networks;
+mod outgoing;
+mod proxy_header;
+#[cfg(test)]
+mod tests;
+mod tls;
+pub mod trouble;
+
+pub use census::{Census, Full, Ticket};
+pub use config::{Bound, ListenerConfig, Options, Stopped};
+pub use listen::{ListenError, Place, bind, check};
+pub use networks::{BadNetwork, Networks};
+pub use outgoing::{BadProxy, Dialogue, DialogueProgress, OutgoingProxy, Refused};
+pub use proxy_header::{BadHeader, HeaderProgress, HeaderReader, Origin};
+pub use tls::{TlsError, Trust, server_config};
