@@ -30,7 +30,7 @@ impl SendBuffer {
 
     /// `written` beyond what is pending counts as all of it.
     pub(crate) fn advance(&mut self, written: usize) {
-        self.sent = (self.sent + written).min(self.bytes.len());
+        self.sent = self.sent.saturating_add(written).min(self.bytes.len());
         if self.sent == self.bytes.len() {
             self.clear();
         }
@@ -96,7 +96,8 @@ mod tests {
         buffer.advance(2);
         buffer.push(b"def");
         assert_eq!(buffer.pending(), b"cdef");
-        buffer.advance(99);
+        buffer.advance(1);
+        buffer.advance(usize::MAX);
         assert!(buffer.is_empty());
     }
 
