@@ -80,6 +80,13 @@ class Provider(http.server.BaseHTTPRequestHandler):
         pass
 
 
+class TokenServer(http.server.ThreadingHTTPServer):
+    daemon_threads = True
+
+    def handle_error(self, request, client_address):
+        """Connections end in the middle when the proxy is killed; nothing to tell."""
+
+
 class MailServer(threading.Thread):
     """IMAP over TLS as far as a login goes; every token is welcome and noted."""
 
@@ -151,8 +158,8 @@ def run(report, stage, binary):
 def kills(stage, binary):
     ledger = Ledger()
     imap, upstream, token = free_ports(3)
-    provider = http.server.ThreadingHTTPServer(("127.0.0.1", token), Provider)
-    provider.daemon_threads, provider.ledger = True, ledger
+    provider = TokenServer(("127.0.0.1", token), Provider)
+    provider.ledger = ledger
     threading.Thread(target=provider.serve_forever, daemon=True).start()
     mail = MailServer(stage, upstream, ledger)
     mail.start()
