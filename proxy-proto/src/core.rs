@@ -113,6 +113,8 @@ pub(crate) struct Core {
     pub(crate) more_follows: bool,
     /// A login has been refused: from then on the server may close without ending the session.
     pub(crate) refused_before: bool,
+    /// Held client bytes that are still to be framed once more after the login, once that has begun.
+    pub(crate) unsettled: Option<usize>,
     timers: Timers,
     now: Time,
     events: VecDeque<Event>,
@@ -144,6 +146,7 @@ impl Core {
             attempt: None,
             more_follows: false,
             refused_before: false,
+            unsettled: None,
             timers,
             now,
             events: VecDeque::new(),
@@ -391,6 +394,10 @@ impl Core {
         }
         self.phase = Phase::Closing;
         self.reason = Some(reason);
+        if self.client.tls == Tls::Handshake {
+            // Plaintext in the middle of a handshake would be taken for TLS.
+            self.client.send.clear();
+        }
         self.client.receive.clear();
         self.server.receive.clear();
         self.timers = Timers {

@@ -269,7 +269,7 @@ impl Session {
     fn turn(&mut self) {
         loop {
             let mut moved = false;
-            for side in [Side::Server, Side::Client] {
+            for side in [Side::Client, Side::Server] {
                 let held = self.core.link_mut(side).receive.lend();
                 let used = if held.is_empty() {
                     0
@@ -318,6 +318,15 @@ impl Session {
                     used += len;
                     self.core.more_follows = used < input.len();
                     self.machine.frame(&mut self.core, side, &rest[..len]);
+                    if side == Side::Server
+                        && !self.core.client.receive.is_empty()
+                        && !self.core.tls_pending(side)
+                        && self.ready(Side::Client)
+                    {
+                        // What the client has waiting has its turn before the server's next line, as it would have
+                        // had that line come later.
+                        break;
+                    }
                 }
                 Framed::Literal {
                     end,
@@ -360,13 +369,18 @@ impl Session {
     /// After the login: frames what is held once more, then lets everything go.
     fn settle(&mut self) -> bool {
         let held = self.core.client.receive.lend();
-        let settled = if self.core.client.eof && held.is_empty() {
+        // What arrives later is relay, however the network cuts it: only the last held command is waited for.
+        let unsettled = *self.core.unsettled.get_or_insert(held.len());
+        let done =
+            unsettled == 0 && matches!(self.machine.settle(&mut self.core, &[]), Settled::Release);
+        let settled = if done || self.core.client.eof && held.is_empty() {
             Settled::Release
         } else {
             self.machine.settle(&mut self.core, &held)
         };
         match settled {
             Settled::Used(used) => {
+                self.core.unsettled = Some(unsettled.saturating_sub(used));
                 self.core.client.receive.restore(held, used);
                 true
             }
@@ -378,7 +392,7 @@ impl Session {
             Settled::More => {
                 let limits = &self.core.config.limits;
                 if held.len() > limits.imap_line.max(limits.line) + limits.imap_literal {
-                    self.core.abort(Reason::Limit(
+                    self.core.close(Reason::Limit(
                         Side::Client,
                         "a command behind the login is too long".into(),
                     ));
@@ -389,6 +403,7 @@ impl Session {
             }
             Settled::AwaitServer => {
                 self.core.client.receive.restore(held, 0);
+                self.core.unsettled = None; // what the client sends meanwhile is held as well
                 let answers = self.core.server.receive.lend();
                 let mut used = 0;
                 while used < answers.len() && self.core.phase == Phase::Settling {
@@ -407,7 +422,7 @@ impl Session {
                         }
                         Framed::Broken(_) => {
                             let why = "an answer behind the login is no line".into();
-                            self.core.abort(Reason::Protocol(Side::Server, why));
+                            self.core.close(Reason::Protocol(Side::Server, why));
                             return false;
                         }
                         Framed::Incomplete | Framed::Literal { .. } => break,

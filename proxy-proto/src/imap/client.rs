@@ -256,13 +256,13 @@ impl Imap {
                 } => {
                     let authentication =
                         grammar::head(held).is_some_and(|h| grammar::is_authentication(h.verb));
-                    if authentication && synchronising {
+                    if authentication && synchronising && end >= core.unsettled.unwrap_or(0) {
                         // Refused before its literal: the client does not send it.
                         self.settle_frame(core, &held[..end])
                     } else if authentication {
                         literal += len;
                         if literal > limits.imap_literal {
-                            core.abort(Reason::Limit(
+                            core.close(Reason::Limit(
                                 Side::Client,
                                 "a literal behind the login is too long".into(),
                             ));
@@ -289,9 +289,12 @@ impl Imap {
                     }
                     _ => Settled::More,
                 },
-                Framed::Broken(_) => match grammar::head(held) {
-                    Some(head) if grammar::may_become_authentication(head.verb) => {
-                        core.abort(Reason::Protocol(
+                Framed::Broken(broken) => match grammar::head(held) {
+                    Some(head)
+                        if broken == crate::frame::Broken::BareNewline
+                            || grammar::may_become_authentication(head.verb) =>
+                    {
+                        core.close(Reason::Protocol(
                             Side::Client,
                             "a command behind the login is broken".into(),
                         ));
@@ -304,14 +307,14 @@ impl Imap {
     }
 
     fn settle_frame(&mut self, core: &mut Core, frame: &[u8]) -> Settled {
-        let may_be_response =
-            std::mem::take(&mut self.response_may_follow) && !frame.contains(&b' ');
+        let may_be_response = self.response_may_follow && !frame.contains(&b' ');
+        self.response_may_follow = may_be_response;
         match grammar::head(frame) {
             _ if may_be_response => {}
             Some(head) if grammar::is_authentication(head.verb) => {
                 self.response_may_follow = matches!(
                     grammar::command(frame),
-                    Some((_, Command::Authenticate { initial: None, .. }))
+                    Some((_, Command::Authenticate { .. }))
                 );
                 self.name_tag(head.tag);
                 self.answer(core, format_args!("BAD Already authenticated"));

@@ -216,7 +216,7 @@ impl Pop {
             }
             Framed::Incomplete => Settled::More,
             Framed::Literal { .. } | Framed::Broken(_) => {
-                core.abort(Reason::Protocol(
+                core.close(Reason::Protocol(
                     Side::Client,
                     "a command behind the login is broken".into(),
                 ));
@@ -237,6 +237,7 @@ fn may_hold_authentication(held: &[u8], limit: usize) -> bool {
                 }
                 rest = &rest[len..];
             }
+            Framed::Broken(_) => return true, // looked at line by line, which ends the session there
             _ => {
                 let name = grammar::name(
                     rest.split(|&b| b == b'\r' || b == b'\n')

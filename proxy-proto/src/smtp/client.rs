@@ -175,8 +175,7 @@ impl Smtp {
                 if self.response_may_follow && !known {
                     return Settled::Used(len); // a response to the AUTH that was just refused
                 }
-                self.response_may_follow =
-                    matches!(grammar::command(line), Command::Auth { initial: None, .. });
+                self.response_may_follow = verb.eq_ignore_ascii_case(b"AUTH");
                 if grammar::is_authentication(verb) {
                     core.tell_client(b"503 5.5.1 Already authenticated\r\n");
                 } else {
@@ -187,7 +186,7 @@ impl Smtp {
             }
             Framed::Incomplete => Settled::More,
             Framed::Literal { .. } | Framed::Broken(_) => {
-                core.abort(Reason::Protocol(
+                core.close(Reason::Protocol(
                     Side::Client,
                     "a command behind the login is broken".into(),
                 ));
@@ -212,6 +211,7 @@ fn may_hold_authentication(held: &[u8], limit: usize) -> bool {
                 }
                 rest = &rest[len..];
             }
+            Framed::Broken(_) => return true, // looked at line by line, which ends the session there
             _ => {
                 let verb = grammar::verb(
                     rest.split(|&b| b == b'\r' || b == b'\n')
