@@ -286,6 +286,16 @@ impl Core {
         self.attempt.as_ref().is_some_and(|a| a.request.is_some())
     }
 
+    /// Tells the driver what the server said to the bearer.
+    pub(crate) fn report_refusal(&mut self, line: &str) {
+        if let Some(attempt) = &self.attempt {
+            self.events.push_back(Event::Refused {
+                login: attempt.login.user.clone(),
+                text: redact::one_line(line),
+            });
+        }
+    }
+
     /// The login is over, unsuccessfully.
     pub(crate) fn end_attempt(&mut self) {
         if let Some(id) = self.attempt.take().and_then(|a| a.request) {

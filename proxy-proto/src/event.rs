@@ -33,6 +33,13 @@ pub enum Event {
         /// The identity sent upstream.
         user: Arc<str>,
     },
+    /// The server refused the login for good; for logs and advice, the client has been told.
+    Refused {
+        /// The login name that the client gave.
+        login: Arc<str>,
+        /// The server's answer: one printable line, at most 400 bytes.
+        text: String,
+    },
     /// A line of the dialogue before login, secrets replaced; only where the configuration asks for it.
     Dialogue(RedactedLine),
     /// All held bytes are out: from here on the driver may move bytes between the streams without the session.

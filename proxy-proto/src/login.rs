@@ -99,6 +99,12 @@ pub trait Authenticate: Send + Sync {
     /// Answers a login. Dropping the future means that the client has gone; a consent that was begun may go on.
     fn authenticate(&self, request: LoginRequest) -> BoxFuture<Result<Bearer, Refusal>>;
 
+    /// The mail server refused the login of `user` (the login name) for good and said `text`: one printable line. The
+    /// client has been told; this is for advice in a log.
+    fn refused(&self, user: &str, protocol: Protocol, text: &str) {
+        let _ = (user, protocol, text);
+    }
+
     /// An authenticated session of `user` (the login name) has begun its relay. What is returned is dropped when it ends.
     fn session_opened(&self, user: &str) -> Box<dyn Send + Sync> {
         let _ = user;

@@ -1,7 +1,7 @@
 //! The one type that a driver drives.
 
 use crate::{
-    Bearer, Event, Misuse, Reason, Refusal, RequestId, SessionConfig,
+    Bearer, Event, Misuse, Reason, Refusal, Rejection, RequestId, SessionConfig,
     core::{Core, Expired, Phase, ServerLink},
     frame::{Broken, Framed},
     machine::{Farewell, Machine, Settled, machine},
@@ -96,8 +96,10 @@ impl Session {
     /// The handshake begun at [`Event::UpgradeTls`] is complete: certificate and host name were verified.
     pub fn tls_established(&mut self, side: Side, now: Time) -> Result<(), Misuse> {
         self.core.tick(now);
-        if self.core.phase != Phase::Dialogue {
-            return Err(Misuse::NoUpgradePending);
+        let overtaken = side == Side::Server && self.core.server_link != ServerLink::Up;
+        if self.core.phase != Phase::Dialogue || overtaken {
+            // The session has given the connection up meanwhile; the driver could not know.
+            return Ok(());
         }
         self.core.tls_established(side)?;
         self.machine.tls_established(&mut self.core, side);
@@ -529,6 +531,45 @@ pub(crate) fn refuse(machine: &mut dyn Machine, core: &mut Core, refusal: &Refus
     };
     core.end_attempt();
     machine.login_failed(core, &refusal);
+    count_error(machine, core);
+}
+
+/// What the server said when it refused the bearer.
+pub(crate) struct ServerRefusal<'a> {
+    /// Its answer as the client would get it, line ends included.
+    pub(crate) answer: &'a [u8],
+    /// The answer's last line, its tag left out.
+    pub(crate) line: &'a [u8],
+    /// The text in that line, its codes left out.
+    pub(crate) said: &'a [u8],
+    /// The decoded error challenge; may be empty.
+    pub(crate) challenge: &'a str,
+    /// A fresh token might be accepted.
+    pub(crate) token_at_fault: bool,
+}
+
+/// The server has refused the bearer: once more with a fresh one where that can help, else the client is told.
+pub(crate) fn server_refused(
+    machine: &mut dyn Machine,
+    core: &mut Core,
+    refusal: &ServerRefusal<'_>,
+) {
+    let said = redact::one_line(&String::from_utf8_lossy(refusal.said));
+    let explained = match refusal.challenge {
+        "" => said.clone(),
+        challenge => format!("{said} ({challenge})"),
+    };
+    if refusal.token_at_fault && core.try_again(Rejection { text: explained }) {
+        return;
+    }
+    core.report_refusal(&String::from_utf8_lossy(refusal.line));
+    if refusal.token_at_fault {
+        let text = format!("The mail server refused the access token: {said}");
+        return refuse(machine, core, &Refusal::Denied(text));
+    }
+    // Its code and text are the server's own.
+    core.end_attempt();
+    core.tell_client(refusal.answer);
     count_error(machine, core);
 }
 

@@ -35,6 +35,13 @@ pub enum Seen {
         /// The identity sent upstream.
         user: String,
     },
+    /// [`Event::Refused`].
+    Refused {
+        /// The login name.
+        login: String,
+        /// The server's answer.
+        text: String,
+    },
     /// [`Event::Dialogue`], as it is displayed.
     Dialogue(String),
     /// [`Event::Relay`].
@@ -69,6 +76,7 @@ impl Seen {
             Seen::Authenticated { login, user } => {
                 format!("Authenticated login={login} user={user}")
             }
+            Seen::Refused { login, text } => format!("Refused login={login} text={text}"),
             Seen::Dialogue(line) => format!("Dialogue {}", line.trim_start()),
             Seen::Relay => "Relay".into(),
             Seen::ShutdownWrite(side) => format!("ShutdownWrite {side}"),
@@ -538,6 +546,16 @@ impl Driver {
                 Seen::Authenticated {
                     login: login.to_string(),
                     user: user.to_string(),
+                }
+            }
+            Event::Refused { login, text } => {
+                if text.chars().any(char::is_control) || text.len() > 400 {
+                    self.faults
+                        .push(format!("an unbounded or unprintable refusal: {text:?}"));
+                }
+                Seen::Refused {
+                    login: login.to_string(),
+                    text,
                 }
             }
             Event::Dialogue(line) => {

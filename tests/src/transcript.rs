@@ -111,6 +111,11 @@ pub fn replay(transcript: &Transcript, chunk: usize, dialogue: bool) -> Result<(
         }) {
             last_login = user;
         }
+        let refusals = stage.events.iter().any(|e| e.source.contains("Refused"));
+        if !refusals {
+            // Said beside what the client is told; compared where a transcript asks for it.
+            events.retain(|event| !matches!(event, Seen::Refused { .. }));
+        }
         if !compare_dialogue {
             events.retain(|event| !matches!(event, Seen::Dialogue(_)));
         }

@@ -6,11 +6,11 @@ use super::{
     grammar::{self, Response, Status},
 };
 use crate::{
-    Reason, Rejection, Side,
+    Reason, Side,
     core::Core,
     redact::{self, SECRET},
     sasl,
-    session::{count_error, refuse},
+    session::{ServerRefusal, refuse, server_refused},
 };
 use std::collections::VecDeque;
 
@@ -475,25 +475,19 @@ impl Imap {
                     .iter()
                     .any(|c| code.eq_ignore_ascii_case(c)),
             };
-        let said = redact::one_line(&String::from_utf8_lossy(text));
-        if token_at_fault {
-            let rejection = match exchange {
-                Exchange::Challenged(why) if !why.is_empty() => Rejection {
-                    text: format!("{said} ({why})"),
-                },
-                _ => Rejection { text: said.clone() },
-            };
-            if core.try_again(rejection) {
-                return;
-            }
-            let refusal =
-                crate::Refusal::Denied(format!("The mail server refused the access token: {said}"));
-            return refuse(self, core, &refusal);
-        }
-        // Its code and text are the server's own, under the client's tag, which is the one that was sent.
-        core.end_attempt();
-        core.tell_client(frame);
-        count_error(self, core);
+        let line = &frame[(self.tag.len() + 1).min(frame.len())..];
+        let challenge = match &exchange {
+            Exchange::Challenged(why) => why,
+            _ => "",
+        };
+        let refusal = ServerRefusal {
+            answer: frame, // under the client's tag, which is the one that was sent
+            line,
+            said: text,
+            challenge,
+            token_at_fault,
+        };
+        server_refused(self, core, &refusal);
     }
 }
 

@@ -5,11 +5,11 @@ use super::{
     grammar::{self, Reply},
 };
 use crate::{
-    Reason, Refusal, Rejection, Side,
+    Reason, Refusal, Side,
     core::{Core, Phase},
-    redact::{self, SECRET},
+    redact::SECRET,
     sasl,
-    session::{count_error, refuse},
+    session::{ServerRefusal, refuse, server_refused},
 };
 use zeroize::Zeroizing;
 
@@ -251,24 +251,18 @@ impl Pop {
         text: &[u8],
     ) {
         let token_at_fault = code.is_none_or(|code| code.eq_ignore_ascii_case(b"AUTH"));
-        if token_at_fault {
-            let said = redact::one_line(&String::from_utf8_lossy(text));
-            let rejection = match exchange {
-                Exchange::Challenged(why) if !why.is_empty() => Rejection {
-                    text: format!("{said} ({why})"),
-                },
-                _ => Rejection { text: said.clone() },
-            };
-            if core.try_again(rejection) {
-                return;
-            }
-            let refusal =
-                Refusal::Denied(format!("The mail server refused the access token: {said}"));
-            return refuse(self, core, &refusal);
-        }
-        core.end_attempt();
-        core.tell_client(frame);
-        count_error(self, core);
+        let challenge = match &exchange {
+            Exchange::Challenged(why) => why,
+            _ => "",
+        };
+        let refusal = ServerRefusal {
+            answer: frame,
+            line: frame,
+            said: text,
+            challenge,
+            token_at_fault,
+        };
+        server_refused(self, core, &refusal);
     }
 }
 

@@ -2,11 +2,11 @@
 
 use super::{Exchange, Server, Smtp, capability, grammar};
 use crate::{
-    Reason, Refusal, Rejection, Side,
+    Reason, Refusal, Side,
     core::{Core, Phase},
-    redact::{self, SECRET},
+    redact::SECRET,
     sasl,
-    session::{count_error, refuse},
+    session::{ServerRefusal, refuse, server_refused},
 };
 use zeroize::Zeroizing;
 
@@ -197,28 +197,19 @@ impl Smtp {
     }
 
     fn refused(&mut self, core: &mut Core, reply: &[u8], code: u16, text: &[u8]) {
-        let why = std::mem::take(&mut self.challenge);
+        let challenge = std::mem::take(&mut self.challenge);
         let (enhanced, said) = grammar::enhanced(text);
-        // 5.7.139: SMTP AUTH is disabled for the tenant or mailbox; no token changes that.
-        if code == 535 && enhanced != Some(b"5.7.139") {
-            let said = redact::one_line(&String::from_utf8_lossy(said));
-            let rejection = if why.is_empty() {
-                said.clone()
-            } else {
-                format!("{said} ({why})")
-            };
-            if core.try_again(Rejection { text: rejection }) {
-                return;
-            }
-            let refusal =
-                Refusal::Denied(format!("The mail server refused the access token: {said}"));
-            return refuse(self, core, &refusal);
-        }
-        core.end_attempt();
-        core.tell_client(reply);
+        let refusal = ServerRefusal {
+            answer: reply,
+            line: &[code.to_string().as_bytes(), b" ", text].concat(),
+            said,
+            challenge: &challenge,
+            // 5.7.139: SMTP AUTH is disabled for the tenant or mailbox; no token changes that.
+            token_at_fault: code == 535 && enhanced != Some(b"5.7.139"),
+        };
+        server_refused(self, core, &refusal);
         if code == 421 {
-            return core.close(Reason::ServerLeft);
+            core.close(Reason::ServerLeft);
         }
-        count_error(self, core);
     }
 }
