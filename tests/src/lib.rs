@@ -4,6 +4,7 @@
 //! - [`driver`]: one session, two byte streams, virtual time. It keeps the rules of a driver (budgets, the order of
 //!   flushing and events) and reports a session that breaks its own.
 //! - [`transcript`]: the files under `transcripts/`, their format, and how they are replayed and compared.
+//! - [`fuzzing`]: what the fuzz targets run, and their seeds.
 //! - `end_to_end`: the built program between a sandbox and clients, over real sockets.
 //! - [`simulation`]: plausible and hostile dialogues made from a stream of choices, for the property tests.
 //!
@@ -15,5 +16,6 @@
 pub mod driver;
 #[cfg(feature = "end-to-end")]
 pub mod end_to_end;
+pub mod fuzzing;
 pub mod simulation;
 pub mod transcript;

@@ -12,7 +12,7 @@ use client::Client;
 use proxy_proto::{
     Bearer, Limits, LocalTls, Protocol, Refusal, Secret, SessionConfig, Side, Time, UpstreamTls,
 };
-use server::Server;
+pub(crate) use server::Server;
 use std::time::Duration;
 
 /// The password of every simulated login: it must reach nobody.
@@ -263,8 +263,8 @@ fn next(run: &Run, client: &mut Client, server: &mut Server, choices: &mut Choic
 }
 
 /// A session with what it has said so far.
-struct Run {
-    driver: Driver,
+pub(crate) struct Run {
+    pub(crate) driver: Driver,
     outcome: Outcome,
     fresh: Vec<u8>,
     requests: usize,
@@ -272,7 +272,7 @@ struct Run {
 }
 
 impl Run {
-    fn new(config: SessionConfig, chunk: usize) -> Self {
+    pub(crate) fn new(config: SessionConfig, chunk: usize) -> Self {
         Run {
             driver: Driver::new(config, chunk),
             outcome: Outcome {
@@ -288,7 +288,7 @@ impl Run {
         }
     }
 
-    fn apply(&mut self, op: &Op) {
+    pub(crate) fn apply(&mut self, op: &Op) {
         let driver = &mut self.driver;
         match op {
             Op::Input(side, bytes) => driver.input(*side, bytes),
@@ -337,11 +337,11 @@ impl Run {
         self.outcome.faults.extend(driver.stuck());
     }
 
-    fn fresh_for_server(&mut self) -> Vec<u8> {
+    pub(crate) fn fresh_for_server(&mut self) -> Vec<u8> {
         std::mem::take(&mut self.fresh)
     }
 
-    fn finish(mut self) -> Outcome {
+    pub(crate) fn finish(mut self) -> Outcome {
         self.outcome.faults.append(&mut self.driver.faults);
         // Garbled commands make passwords of ordinary words.
         let leaks = self.driver.leaks().into_iter();

@@ -9,6 +9,7 @@ use crate::driver::{Driver, Seen};
 use matching::{ExpectedEvent, ExpectedLine};
 pub use parsing::parse;
 use proxy_proto::{Bearer, Mechanism, Refusal, Secret, SessionConfig, Side, Time};
+use std::{fs, path::Path};
 
 /// One file of dialogue.
 pub struct Transcript {
@@ -16,24 +17,24 @@ pub struct Transcript {
     pub name: String,
     /// Whether a comment says what it shows and where that comes from.
     pub commented: bool,
-    config: SessionConfig,
+    pub(crate) config: SessionConfig,
     host: String,
     port: u16,
-    connect: bool,
+    pub(crate) connect: bool,
     residue: bool,
-    stages: Vec<Stage>,
+    pub(crate) stages: Vec<Stage>,
 }
 
 /// Inputs, then what must have come of them when all is quiet.
 #[derive(Default)]
-struct Stage {
+pub(crate) struct Stage {
     line: usize,
-    inputs: Vec<Input>,
+    pub(crate) inputs: Vec<Input>,
     sent: [Vec<ExpectedLine>; 2],
     events: Vec<ExpectedEvent>,
 }
 
-enum Input {
+pub(crate) enum Input {
     Bytes(Side, Vec<u8>),
     Eof(Side),
     Advance(Time),
@@ -50,6 +51,30 @@ enum Input {
     ConnectFail(String),
     Shutdown,
     Quiet,
+}
+
+/// All transcripts, in the order of their names.
+///
+/// # Errors
+/// A file that cannot be read or is no transcript.
+pub fn all() -> Result<Vec<Transcript>, String> {
+    let base = Path::new(env!("CARGO_MANIFEST_DIR")).join("transcripts");
+    let mut names = Vec::new();
+    for folder in ["imap", "pop", "smtp"] {
+        let path = base.join(folder);
+        let entries = fs::read_dir(&path).map_err(|why| format!("{}: {why}", path.display()))?;
+        for entry in entries {
+            let name = entry.map_err(|why| why.to_string())?.file_name();
+            names.push(format!("{folder}/{}", name.to_string_lossy()));
+        }
+    }
+    names.retain(|name| name.ends_with(".txt"));
+    names.sort();
+    let read = |name: &String| {
+        let text = fs::read_to_string(base.join(name)).map_err(|why| format!("{name}: {why}"))?;
+        parse(name, &text)
+    };
+    names.iter().map(read).collect()
 }
 
 impl Transcript {

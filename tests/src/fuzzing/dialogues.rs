@@ -289,4 +289,3 @@ fn describe(config: &SessionConfig, ops: &[Op]) -> String {
     }
     text
 }
-

@@ -304,10 +304,7 @@ mod tests {
             parts,
             [
                 Part::Says(Side::Server, b"* OK x\r\n".to_vec()),
-                Part::Says(
-                    Side::Client,
-                    b"A LOGIN u canary-PASSWORD-0001\r\n".to_vec()
-                ),
+                Part::Says(Side::Client, b"A LOGIN u canary-PASSWORD-0001\r\n".to_vec()),
                 Part::Call(Call::TlsEstablished(Side::Server)),
                 Part::Call(Call::Pass(5)),
                 Part::Says(Side::Server, long),
@@ -349,7 +346,8 @@ mod tests {
     #[test]
     fn headers_name_every_mode() {
         for modes in 0..36 {
-            let (header, rest) = Header::read(&[modes, 8, 9, 1]).unwrap();
+            let bytes = [modes, 8, 9, 1];
+            let (header, rest) = Header::read(&bytes).unwrap();
             assert_eq!(rest, [1]);
             assert_eq!(Header::write(&header.config, 2, 9), [modes, 8, 9]);
         }

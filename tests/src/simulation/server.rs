@@ -4,7 +4,7 @@ use super::{Choices, Op};
 use proxy_proto::{Protocol, SessionConfig, Side, UpstreamTls};
 
 /// The server's side of a simulated dialogue.
-pub(super) struct Server {
+pub(crate) struct Server {
     protocol: Protocol,
     starttls: bool,
     secure: bool,
@@ -30,7 +30,7 @@ enum Exchange {
 const CHALLENGE: &str = "eyJzdGF0dXMiOiI0MDAifQ==";
 
 impl Server {
-    pub(super) fn new(config: SessionConfig, choices: &mut Choices<'_>) -> Self {
+    pub(crate) fn new(config: SessionConfig, choices: &mut Choices<'_>) -> Self {
         Server {
             protocol: config.protocol,
             starttls: config.upstream_tls == UpstreamTls::StartTls,
@@ -45,29 +45,29 @@ impl Server {
     }
 
     /// A connection was opened.
-    pub(super) fn greet(&mut self) {
+    pub(crate) fn greet(&mut self) {
         self.heard.clear();
         self.greeting = true;
         self.secure = !self.starttls;
         self.exchange = Exchange::None;
     }
 
-    pub(super) fn secured(&mut self) {
+    pub(crate) fn secured(&mut self) {
         self.heard.clear();
         self.secure = true;
     }
 
-    pub(super) fn hears(&mut self, bytes: &[u8]) {
+    pub(crate) fn hears(&mut self, bytes: &[u8]) {
         self.heard.extend(bytes);
     }
 
     /// Whether there is something to be answered.
-    pub(super) fn owes(&self) -> bool {
+    pub(crate) fn owes(&self) -> bool {
         self.greeting || self.heard.windows(2).any(|pair| pair == b"\r\n")
     }
 
     /// Answers the oldest line.
-    pub(super) fn answers(&mut self, choices: &mut Choices<'_>) -> Op {
+    pub(crate) fn answers(&mut self, choices: &mut Choices<'_>) -> Op {
         let mut answer = if std::mem::take(&mut self.greeting) {
             self.greeting(choices)
         } else {
