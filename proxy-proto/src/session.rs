@@ -365,6 +365,8 @@ impl Session {
             && open
             && read
             && !core.tls_pending(side)
+            // Nothing that the server says may end up in the middle of the client's handshake.
+            && !core.tls_pending(Side::Client)
             && self.machine.accepts(core, side)
     }
 
