@@ -5,8 +5,8 @@
 
 use base64::prelude::{BASE64_STANDARD, Engine as _};
 use proxy_proto::{
-    Bearer, Event, Misuse, Reason, Refusal, RequestId, Session, SessionConfig, Side, Time,
-    Upstream, UpstreamTls,
+    Bearer, Event, Misuse, Protocol, Reason, Refusal, RequestId, Session, SessionConfig, Side,
+    Time, Upstream, UpstreamTls,
 };
 use std::{collections::VecDeque, sync::Arc};
 
@@ -413,11 +413,20 @@ impl Driver {
         if self.authenticated {
             return None; // from then on the server's own bytes are among them
         }
-        let text = String::from_utf8_lossy(&self.to_client).replace("\r\n", "");
-        text.contains(['\r', '\n']).then(|| {
-            let sent = self.to_client.escape_ascii();
-            format!("a line to the client does not end in CRLF: {sent}")
-        })
+        let mut rest = &self.to_client[..];
+        while let Some(at) = rest.iter().position(|byte| b"\r\n".contains(byte)) {
+            let (line, end) = rest.split_at(at);
+            if end.len() > 1 && !end.starts_with(b"\r\n") || end == b"\n" {
+                let sent = self.to_client.escape_ascii();
+                return Some(format!("a line to the client does not end in CRLF: {sent}"));
+            }
+            let octets = match self.config.protocol {
+                Protocol::Imap => literal_behind(line),
+                _ => 0,
+            };
+            rest = end.get(2 + octets..).unwrap_or_default();
+        }
+        None
     }
 
     // ---- the loop
@@ -622,6 +631,21 @@ impl Driver {
         }
         false
     }
+}
+
+/// The octets of the literal that a line of untagged data announces: they are no lines.
+fn literal_behind(line: &[u8]) -> usize {
+    let status = ["OK", "NO", "BAD", "BYE", "PREAUTH"];
+    let number = || {
+        let data = std::str::from_utf8(line.strip_prefix(b"* ")?).ok()?;
+        let first = data.split(' ').next()?;
+        if status.iter().any(|word| first.eq_ignore_ascii_case(word)) {
+            return None; // its text may end in braces
+        }
+        let (_, digits) = data.strip_suffix('}')?.rsplit_once('{')?;
+        digits.trim_end_matches('+').parse().ok()
+    };
+    number().unwrap_or(0)
 }
 
 /// Whether `secret` stands in `text`, as it is or inside a base64 word.

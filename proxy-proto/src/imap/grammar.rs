@@ -191,6 +191,11 @@ pub(crate) fn response(frame: &[u8]) -> Option<Response<'_>> {
     })
 }
 
+/// Whether a response is of the kind that has literals: untagged data. `resp-text` is text to its end.
+pub(crate) fn may_hold_literals(frame: &[u8]) -> bool {
+    matches!(response(frame), Some(Response::Data))
+}
+
 /// The list in a `CAPABILITY …` response code; `None`: another code.
 pub(crate) fn capability_code(code: &[u8]) -> Option<&[u8]> {
     capability_data(code).ok().map(|(_, list)| list)

@@ -93,7 +93,14 @@ impl Machine for Imap {
                 Expecting::Command => self.client_framer.look(bytes, limits.imap_line, true),
                 Expecting::Response(_) => self.client_framer.look(bytes, limits.line, false),
             },
-            Side::Server => self.server_framer.look(bytes, limits.server_line, true),
+            Side::Server => match self.server_framer.look(bytes, limits.server_line, true) {
+                // Only untagged data has literals: a status line's text may end in braces.
+                Framed::Literal { end, .. } if !grammar::may_hold_literals(&bytes[..end]) => {
+                    self.server_framer.reset();
+                    Framed::Complete(end)
+                }
+                framed => framed,
+            },
         }
     }
 
