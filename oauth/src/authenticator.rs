@@ -44,6 +44,13 @@ use std::{
 /// PBKDF2 iterations of values that are written now.
 pub const NEW_ITERATIONS: u32 = 1_200_000;
 
+/// An access token is renewed so many seconds before its end, or at half its life if that comes later.
+const MARGIN: u64 = 600;
+
+/// A token that has no more than this left, in seconds, is not handed out where it can be renewed: the server's clock may be ahead
+/// of ours, and the login itself (connecting, TLS, a second try) takes its time.
+const LAST_SECONDS: u64 = 30;
+
 /// How often a login looks again after it has waited for another password's flight.
 const LOOKS: usize = 16;
 
@@ -221,7 +228,11 @@ impl Authenticator {
         };
         for _ in 0..LOOKS {
             let holdings = self.holdings(account).await?;
-            if !holdings.password_is_known(&self.keyring, account, &attempt.password) {
+            let plain = self.plain_secret(account).is_some();
+            // Where nothing can be guessed the brake would only hold up the first login of an account.
+            let guessable =
+                holdings.checks_passwords(plain) || is_checked_by_provider(settings, account);
+            if guessable && !holdings.password_is_known(&self.keyring, account, &attempt.password) {
                 self.brake(attempt.client, user).await?;
             }
             let unlocked = holdings
@@ -229,7 +240,7 @@ impl Authenticator {
                     &self.keyring,
                     account,
                     &attempt.password,
-                    self.plain_secret(account).is_some(),
+                    plain,
                     self.form(settings),
                 )
                 .await
@@ -469,7 +480,6 @@ impl Authenticator {
 
     /// Whether the access token serves, considering when it is to be renewed.
     fn life(&self, account: &Account, access: &Secret, expiry: u64) -> Life {
-        const MARGIN: u64 = 600;
         let tag = self.token_tag(access);
         let lifetime = self.state(&account.name, |state| state.lifetime);
         let margin = match lifetime {
@@ -477,13 +487,11 @@ impl Authenticator {
             // it was issued before this process began
             _ => MARGIN,
         };
-        let now = self.clock.now();
-        if expiry <= now {
-            Life::Over
-        } else if expiry - now <= margin {
-            Life::Short
-        } else {
-            Life::Long
+        match expiry.saturating_sub(self.clock.now()) {
+            0 => Life::Over,
+            left if left <= LAST_SECONDS => Life::Ending,
+            left if left <= margin => Life::Short,
+            _ => Life::Long,
         }
     }
 
@@ -526,6 +534,8 @@ enum Life {
     Long,
     /// To be renewed; still good.
     Short,
+    /// Good only where there is no way to renew it without the user.
+    Ending,
     Over,
 }
 

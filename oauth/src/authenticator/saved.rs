@@ -151,6 +151,11 @@ impl Holdings {
             .any(|kdf| keyring.cached(&account.name, password, kdf).is_some())
     }
 
+    /// Whether something is saved that only the right password opens. `plain_secret`: as for [`Holdings::unlock`].
+    pub(super) fn checks_passwords(&self, plain_secret: bool) -> bool {
+        self.access.is_some() || self.refresh.is_some() || (self.secret.is_some() && !plain_secret)
+    }
+
     pub(super) fn has_encrypted_secret(&self) -> bool {
         self.secret.is_some()
     }

@@ -163,3 +163,62 @@ fn guesses_that_the_provider_checks_are_braked_and_hold_up_nobody() {
         assert_eq!(world.clock.slept(), [1, 2]);
     }
 }
+
+#[test]
+fn logins_that_can_guess_nothing_are_not_braked() {
+    let section = |name: &str, options: &str| {
+        format!(
+            "[{name}@example.com]\ntoken_url = https://provider.example/token\nclient_id = id\n\
+             oauth2_scope = mail\n{options}\n"
+        )
+    };
+    let sections = section("client", BY_CLIENT)
+        + &section("code", BY_CODE)
+        + &section(
+            "device",
+            "permission_url = https://provider.example/device\noauth2_flow = device",
+        );
+    let world = World::new(&format!("{}{sections}", config(BY_CLIENT)));
+    world.token("right");
+    for guess in 0..12 {
+        assert!(world.login(&format!("guess {guess}")).is_err());
+    }
+    let slept = world.clock.slept();
+    assert!(slept.last().is_some_and(|last| *last == 16), "{slept:?}");
+    assert!(
+        world
+            .login_from("client@example.com", "pw", "127.0.0.1")
+            .is_ok()
+    );
+    let login = world.start_as("code@example.com", "pw");
+    world.user.consent();
+    assert!(login.join().expect("no panic").is_ok());
+    assert_eq!(
+        world.clock.slept()[slept.len()..],
+        [600],
+        "the user's time only"
+    );
+    world.provider.answer(
+        200,
+        r#"{"device_code":"d","user_code":"A","verification_uri":"https://p.example"}"#,
+    );
+    assert!(
+        world
+            .login_from("device@example.com", "pw", "127.0.0.1")
+            .is_ok()
+    );
+    assert_eq!(world.clock.slept()[slept.len()..], [600, 5], "the interval");
+    // what they have saved now can be guessed at
+    assert!(
+        world
+            .login_from("client@example.com", "guess", "127.0.0.1")
+            .is_err()
+    );
+    assert_eq!(world.clock.slept()[slept.len()..], [600, 5, 16]);
+    assert!(
+        world
+            .login_from("nobody@example.com", "pw", "127.0.0.1")
+            .is_err()
+    );
+    assert_eq!(world.clock.slept()[slept.len()..], [600, 5, 16, 16]);
+}

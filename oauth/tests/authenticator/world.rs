@@ -130,7 +130,15 @@ impl World {
 
     /// A login in another thread.
     pub(crate) fn start(&self, password: &str) -> JoinHandle<Result<String, Denial>> {
-        let (authenticator, attempt) = (self.authenticator.clone(), attempt(USER, password));
+        self.start_as(USER, password)
+    }
+
+    pub(crate) fn start_as(
+        &self,
+        user: &str,
+        password: &str,
+    ) -> JoinHandle<Result<String, Denial>> {
+        let (authenticator, attempt) = (self.authenticator.clone(), attempt(user, password));
         thread::spawn(move || {
             block_on(authenticator.token(attempt)).map(|token| token.token.expose().to_owned())
         })
