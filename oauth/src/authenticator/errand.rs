@@ -48,7 +48,8 @@ impl Errand {
     /// An access token that is saved, or will be: its refresh token is on disk unless the store is in trouble.
     pub(super) async fn run(&self) -> Result<Secret, Setback> {
         let found = self.find().await?;
-        let mut fallback = None;
+        // while it cannot be renewed; while that would take the user
+        let (mut fallback, mut last_resort) = (None, None);
         if let Some(opened) = &found.opened
             && let Some(access) = &opened.access
             && self.force != Some(self.authenticator.token_tag(access))
@@ -61,7 +62,8 @@ impl Errand {
                     self.rewrite(&found, access).await;
                     return Ok(access.clone());
                 }
-                Life::Short => fallback = Some(access),
+                Life::Short => (fallback, last_resort) = (Some(access), Some(access)),
+                Life::Ending => last_resort = Some(access),
                 Life::Over => {}
             }
         }
@@ -89,20 +91,19 @@ impl Errand {
             self.account.flow,
             FlowKind::AuthorizationCode | FlowKind::Device
         );
-        match (fallback, asks) {
+        if let Some(access) = last_resort.filter(|_| asks) {
             // the user is not asked before it is necessary
-            (Some(access), true) => Ok(access.clone()),
-            (Some(access), false) => self.authorize(&found).await.or_else(|denial| match denial {
-                Denial::Temporary(text) => {
-                    tracing::warn!(
-                        account = %self.account.name,
-                        "the old token serves a little longer: {text}"
-                    );
-                    Ok(access.clone())
-                }
-                Denial::Denied(_) => Err(denial.into()),
-            }),
-            (None, _) => Ok(self.authorize(&found).await?),
+            return Ok(access.clone());
+        }
+        match (self.authorize(&found).await, fallback) {
+            (Err(Denial::Temporary(text)), Some(access)) => {
+                tracing::warn!(
+                    account = %self.account.name,
+                    "the old token serves a little longer: {text}"
+                );
+                Ok(access.clone())
+            }
+            (result, _) => Ok(result?),
         }
     }
 

@@ -119,6 +119,34 @@ fn short_lives_are_halved() {
 }
 
 #[test]
+fn a_token_in_its_last_seconds_is_not_handed_out_where_it_can_be_renewed() {
+    // for as long as tokens live no longer than that, each login renews
+    let world = World::new(&config(BY_PASSWORD));
+    for _ in 0..3 {
+        world.provider.answer(
+            200,
+            r#"{"access_token":"brief","refresh_token":"r","expires_in":30}"#,
+        );
+        assert_eq!(world.token("pw"), "brief");
+    }
+    assert_eq!(world.provider.requests(), 3);
+    world.provider.answer(500, "oops");
+    world.temporary("pw");
+    assert_eq!(world.token("pw"), "access-5");
+    // without a refresh token, where no user has to be asked
+    let world = World::new(&config(BY_CLIENT));
+    for _ in 0..2 {
+        world
+            .provider
+            .answer(200, r#"{"access_token":"brief","expires_in":30}"#);
+        assert_eq!(world.token("pw"), "brief");
+    }
+    world.provider.fail("down");
+    world.temporary("pw");
+    assert_eq!(world.provider.requests(), 3);
+}
+
+#[test]
 fn without_a_refresh_token_the_user_is_not_asked_before_the_end() {
     let world = World::new(&config(BY_CODE));
     world
@@ -127,10 +155,12 @@ fn without_a_refresh_token_the_user_is_not_asked_before_the_end() {
     let login = world.start("pw");
     world.user.consent();
     login.join().expect("no panic").expect("a token");
-    world.clock.advance(3500);
-    assert_eq!(world.token("pw"), "only");
-    assert!(world.user.was_left_alone());
-    world.clock.advance(100);
+    for seconds in [3500, 99] {
+        world.clock.advance(seconds);
+        assert_eq!(world.token("pw"), "only");
+        assert!(world.user.was_left_alone());
+    }
+    world.clock.advance(1);
     let login = world.start("pw");
     world.user.consent();
     assert_eq!(login.join().expect("no panic").as_deref(), Ok("access-2"));
