@@ -4,7 +4,7 @@ use futures_lite::AsyncReadExt;
 use isahc::{HttpClient, config::Configurable, config::RedirectPolicy, error::ErrorKind};
 use proxy_proto::BoxFuture;
 use std::{fmt, net::IpAddr, time::Duration};
-use url::{Host, Url};
+use url::Url;
 use zeroize::Zeroizing;
 
 /// An answer with a longer body is refused.
@@ -47,7 +47,8 @@ pub trait Transport: Send + Sync {
     fn send(&self, request: Request) -> BoxFuture<Result<Answer, TransportError>>;
 }
 
-/// isahc with one shared client: honours `https_proxy`, `http_proxy`, `no_proxy`, and `SSL_CERT_FILE`, which takes the place of the
+/// isahc with one shared client: honours `https_proxy`, `http_proxy`, `no_proxy` (no proxy is asked for loopback addresses), and
+/// `SSL_CERT_FILE`, which takes the place of the
 /// system's roots. TLS 1.2 at least.
 ///
 /// isahc writes bodies to the tracing target `isahc::wire` at TRACE: a subscriber must leave that target off.
@@ -78,9 +79,16 @@ impl Transport for Http {
     fn send(&self, request: Request) -> BoxFuture<Result<Answer, TransportError>> {
         let client = self.client.clone();
         Box::pin(async move {
-            let host = secure_host(&request.url)?;
+            let Host {
+                name: host,
+                loopback,
+            } = secure_host(&request.url)?;
             let failed = |e: isahc::Error| TransportError(why(&host, &e));
-            let builder = isahc::Request::builder().uri(&request.url);
+            let mut builder = isahc::Request::builder().uri(&request.url);
+            if loopback {
+                // a proxy elsewhere cannot reach this computer's own addresses
+                builder = builder.proxy(None);
+            }
             let request = match request.form {
                 // isahc keeps the body until it is sent: the copy it gets cannot be wiped from here
                 Some(form) => builder
@@ -109,8 +117,14 @@ impl Transport for Http {
     }
 }
 
+struct Host {
+    name: String,
+    /// It is this computer.
+    loopback: bool,
+}
+
 /// The URL's host, if secrets may be sent there: by https, or to this computer.
-fn secure_host(url: &str) -> Result<String, TransportError> {
+fn secure_host(url: &str) -> Result<Host, TransportError> {
     let parsed = Url::parse(url)
         .map_err(|e| TransportError(format!("the provider's URL cannot be used: {e}")))?;
     let Some(host) = parsed.host() else {
@@ -119,17 +133,21 @@ fn secure_host(url: &str) -> Result<String, TransportError> {
         ));
     };
     let loopback = match host {
-        Host::Domain(name) => name == "localhost" || name.ends_with(".localhost"),
-        Host::Ipv4(address) => address.is_loopback(),
-        Host::Ipv6(address) => IpAddr::V6(address).to_canonical().is_loopback(),
+        url::Host::Domain(name) => name == "localhost" || name.ends_with(".localhost"),
+        url::Host::Ipv4(address) => address.is_loopback(),
+        url::Host::Ipv6(address) => IpAddr::V6(address).to_canonical().is_loopback(),
     };
     match parsed.scheme() {
-        "https" => Ok(host.to_string()),
-        "http" if loopback => Ok(host.to_string()),
+        "https" => Ok(()),
+        "http" if loopback => Ok(()),
         scheme => Err(TransportError(format!(
             "secrets are sent by https only, and the URL of {host} begins with {scheme}:"
         ))),
-    }
+    }?;
+    Ok(Host {
+        name: host.to_string(),
+        loopback,
+    })
 }
 
 fn why(host: &str, error: &isahc::Error) -> String {
@@ -149,8 +167,10 @@ mod tests {
     use super::*;
     use futures_lite::future::block_on;
     use std::{
+        env,
         io::{Read, Write},
         net::TcpListener,
+        process::Command,
         thread,
     };
 
@@ -217,6 +237,63 @@ mod tests {
         let error = ask(url, None).err().expect("refused");
         assert!(error.0.contains("256 KiB"), "{error}");
         server.join().expect("served");
+    }
+
+    /// This test again, in a process that finds these variables set; whether it passes.
+    fn again(test: &str, variables: &[(&str, &str)]) -> bool {
+        let mut command = Command::new(env::current_exe().expect("this program"));
+        command.args(["--exact", &format!("transport::tests::{test}")]);
+        for name in ["no_proxy", "NO_PROXY", "all_proxy", "ALL_PROXY"] {
+            command.env_remove(name);
+        }
+        let output = command.envs(variables.iter().copied()).output();
+        output.is_ok_and(|output| output.status.success())
+    }
+
+    const URL: &str = "TRANSPORT_TEST_URL";
+
+    #[test]
+    fn this_computer_is_asked_without_a_proxy() {
+        if let Ok(url) = env::var(URL) {
+            assert_eq!(ask(url, Some("end=1")).expect("an answer").status, 200);
+            return;
+        }
+        let nobody = TcpListener::bind("127.0.0.1:0")
+            .and_then(|l| l.local_addr())
+            .map(|address| format!("http://{address}"))
+            .expect("a port");
+        let (url, server) =
+            serve(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n".to_vec());
+        assert!(again(
+            "this_computer_is_asked_without_a_proxy",
+            &[
+                (URL, &url),
+                ("http_proxy", &nobody),
+                ("https_proxy", &nobody)
+            ]
+        ));
+        assert!(server.join().expect("served").starts_with("POST /token"));
+    }
+
+    #[test]
+    fn other_hosts_are_asked_through_the_proxy() {
+        if let Ok(url) = env::var(URL) {
+            assert!(ask(url, Some("end=1")).is_err());
+            return;
+        }
+        let (proxy, server) = serve(b"HTTP/1.1 502 No\r\nConnection: close\r\n\r\n".to_vec());
+        assert!(again(
+            "other_hosts_are_asked_through_the_proxy",
+            &[
+                (URL, "https://provider.example/token"),
+                ("https_proxy", &proxy)
+            ]
+        ));
+        let asked = server.join().expect("served");
+        assert!(
+            asked.starts_with("CONNECT provider.example:443 "),
+            "{asked}"
+        );
     }
 
     #[test]
