@@ -1,4 +1,5 @@
-//! The trait by which a user is asked. The front ends (receiver, terminal, …) live in the command.
+//! The trait by which a user is asked. The front ends (receiver, terminal, …) live in the command, and say in the log that somebody
+//! is asked, and where to go.
 
 use proxy_proto::{BoxFuture, Secret};
 use std::{net::IpAddr, sync::Arc, time::Duration};

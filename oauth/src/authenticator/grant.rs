@@ -71,7 +71,6 @@ impl Errand {
             expires_in: CONSENT,
             url,
         });
-        tracing::info!(account = %account.name, client = %self.client, "the user is asked for consent");
         let answer = or(async { Some(question.await) }, async {
             timeout.await;
             None
@@ -130,7 +129,6 @@ impl Errand {
             user_code: code.user_code.clone(),
             expires_in: code.expires_in,
         });
-        tracing::info!(account = %account.name, client = %self.client, "the user is asked to enter a code");
         let form = device::token_request(account, &auth, &code);
         loop {
             clock.sleep(code.interval).await;
