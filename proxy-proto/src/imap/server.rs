@@ -435,6 +435,12 @@ impl Imap {
                 if tag != self.tag {
                     return self.unusable(core, "The mail server answered what it was not asked");
                 }
+                if status == Status::Ok && matches!(exchange, Exchange::Command) {
+                    return self.unusable(
+                        core,
+                        "The mail server accepted the login before it got the credentials",
+                    );
+                }
                 core.server_answered();
                 self.server = Server::Idle;
                 if status == Status::Ok {
