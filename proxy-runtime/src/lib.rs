@@ -3,6 +3,8 @@
 //! ```text
 //!  ListenerConfig ── Place, bind ──▶ listening sockets        listen.rs: checked, opened, refused with advice
 //!                    Census ── Ticket                         census.rs: how many sessions, and whether one more
+//!                    Listeners ── Acceptor                     listeners.rs: which are open, and how they become others
+//!                    admit, identify                            admission.rs: whether a client is served
 //!                    Networks                                 networks.rs: allow_from, proxy_protocol
 //!                    HeaderReader                             proxy_header.rs: whom a balancer's connection stands for
 //!                    Trust, server_config                     tls.rs: whom to trust, what to show
@@ -29,21 +31,29 @@
 
 #![forbid(unsafe_code)]
 
+mod admission;
 mod census;
 mod config;
 mod listen;
+mod listeners;
 mod networks;
 mod outgoing;
 mod proxy_header;
+mod sockets;
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;
 #[cfg(test)]
 mod tests;
 mod tls;
 pub mod trouble;
 
+pub use admission::{Backoff, Rare, TurnedAway, admit, identify};
 pub use census::{Census, Full, Ticket};
 pub use config::{Bound, ListenerConfig, Options, Stopped};
 pub use listen::{ListenError, Place, bind, check};
+pub use listeners::{Acceptor, Current, Listeners};
 pub use networks::{BadNetwork, Networks};
 pub use outgoing::{BadProxy, Dialogue, DialogueProgress, OutgoingProxy, Refused};
 pub use proxy_header::{BadHeader, HeaderProgress, HeaderReader, Origin};
+pub use sockets::{families_in_turn, prepare, raise_open_files_limit};
 pub use tls::{TlsError, Trust, server_config};

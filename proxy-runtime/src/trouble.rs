@@ -50,6 +50,13 @@ pub const CLIENT_LEFT: &str = "it left before TLS was established";
 pub const CLIENT_IS_PLAIN: &str =
     "it speaks plaintext to a TLS port: turn on SSL/TLS in the mail client";
 
+/// A client whose handshake does not end.
+pub const SLOW_CLIENT: &str = "it took too long";
+/// A balancer that leaves without a word.
+pub const NO_HEADER: &str = "it left before its PROXY protocol header was complete";
+/// A balancer that does not send its header.
+pub const SLOW_HEADER: &str = "it sent no PROXY protocol header in time: turn that on in the balancer, or take it off this listener's proxy_protocol";
+
 /// Why a handshake with a client failed; says what its user can do.
 pub fn with_client(error: &io::Error) -> String {
     match tls_error(error) {
@@ -110,6 +117,11 @@ fn server_trouble(error: &io::Error) -> String {
 
 fn tls_error(error: &io::Error) -> Option<&Error> {
     error.get_ref()?.downcast_ref::<Error>()
+}
+
+/// A proxy that cannot be reached or leaves; fit to be shown to a client.
+pub fn proxy_broke(proxy: &crate::OutgoingProxy, why: &str) -> String {
+    format!("{proxy} (outgoing_proxy) cannot be used: {why}")
 }
 
 /// `server_address` that no certificate can be for.

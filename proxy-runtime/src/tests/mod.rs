@@ -1,9 +1,7 @@
 //! TLS material and configurations, with certificates made for the test.
 
-mod certificates;
-
+use crate::testing::Authority;
 use crate::{ListenError, ListenerConfig, Trust, check, server_config};
-use certificates::Authority;
 use proxy_proto::{LocalTls, Protocol, SessionConfig};
 use rustls::{ClientConfig, ClientConnection, ServerConfig, ServerConnection};
 use std::{fs, sync::Arc};

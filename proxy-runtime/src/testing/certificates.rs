@@ -15,18 +15,24 @@ use tempfile::TempDir;
 
 static LAST: AtomicUsize = AtomicUsize::new(0);
 
-pub(super) struct Authority {
+/// An authority and the folder where its files are.
+pub struct Authority {
     issuer: CertifiedIssuer<'static, KeyPair>,
     folder: TempDir,
 }
 
-pub(super) struct Leaf {
-    pub(super) certificate: PathBuf,
-    pub(super) key: PathBuf,
+/// A certificate, and where it is.
+pub struct Leaf {
+    /// PEM.
+    pub certificate: PathBuf,
+    /// PEM.
+    pub key: PathBuf,
 }
 
 impl Authority {
-    pub(super) fn new() -> Self {
+    /// Another one each time.
+    #[allow(clippy::new_without_default)]
+    pub fn new() -> Self {
         let mut params = CertificateParams::new(Vec::new()).unwrap();
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         // Two authorities of one name would be told apart only by their signatures.
@@ -43,20 +49,23 @@ impl Authority {
         authority
     }
 
-    pub(super) fn path(&self, name: &str) -> PathBuf {
+    /// A file in its folder; `ca.pem` is there.
+    pub fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }
 
     /// Trusts this authority and no other one.
-    pub(super) fn trust(&self) -> Trust {
+    pub fn trust(&self) -> Trust {
         Trust::only(self.path("ca.pem"))
     }
 
-    pub(super) fn leaf(&self, name: &str) -> Leaf {
+    /// A certificate for a host name.
+    pub fn leaf(&self, name: &str) -> Leaf {
         self.leaf_until(name, 4000)
     }
 
-    pub(super) fn leaf_until(&self, name: &str, year: i32) -> Leaf {
+    /// One that lasts until the beginning of `year`.
+    pub fn leaf_until(&self, name: &str, year: i32) -> Leaf {
         let mut params = CertificateParams::new(vec![name.to_owned()]).unwrap();
         params.not_after = rcgen::date_time_ymd(year, 1, 1);
         let key = KeyPair::generate().unwrap();
@@ -72,7 +81,8 @@ impl Authority {
 }
 
 impl Leaf {
-    pub(super) fn server_config(&self) -> Arc<ServerConfig> {
+    /// What a server shows.
+    pub fn server_config(&self) -> Arc<ServerConfig> {
         server_config(&self.certificate, &self.key).unwrap()
     }
 }

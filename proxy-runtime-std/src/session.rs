@@ -1,0 +1,298 @@
+//! One thread per session: from accept to the last byte.
+
+use crate::{
+    handshake::{self, Trouble},
+    pump::{Outcome, Pump},
+    relay::{self, Why},
+    stream::Stream,
+    wait::{Interest, Stop, Wait},
+};
+use proxy_proto::{Authenticate, LocalTls, Reason};
+use proxy_runtime::{ListenerConfig, Options, Ticket, identify, trouble};
+use std::{
+    any::Any,
+    io,
+    net::{SocketAddr, TcpStream},
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::{Duration, Instant},
+};
+use tracing::{debug, error, error_span, info, warn};
+
+/// A session's stack. The authenticator's future runs on it too.
+pub(crate) const STACK: usize = 1024 * 1024;
+
+/// Longest wait for a peer to take the last bytes, and then for its own end.
+const PARTING: Duration = Duration::from_secs(2);
+
+/// What sessions share.
+pub(crate) struct Context {
+    pub(crate) authenticate: Arc<dyn Authenticate>,
+    pub(crate) options: Options,
+    pub(crate) stop: Stop,
+    pub(crate) last_id: AtomicU64,
+}
+
+/// How a session that was served by [`serve`](crate::serve) ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Ended {
+    /// The login name, if a login succeeded.
+    pub login: Option<Arc<str>>,
+    /// Bytes from the client to the server after login.
+    pub up: u64,
+    /// Bytes from the server to the client after login.
+    pub down: u64,
+    /// One line for a log.
+    pub why: String,
+}
+
+impl Ended {
+    fn before_login(why: impl Into<String>) -> Self {
+        Ended {
+            login: None,
+            up: 0,
+            down: 0,
+            why: why.into(),
+        }
+    }
+}
+
+/// Serves one client of a runtime. Never panics: a defect ends this session and is logged, the others do not notice.
+pub(crate) fn run(
+    context: Arc<Context>,
+    config: Arc<ListenerConfig>,
+    tcp: TcpStream,
+    address: SocketAddr,
+    mut ticket: Ticket,
+) {
+    let id = context.last_id.fetch_add(1, Ordering::Relaxed) + 1;
+    let client = tracing::field::Empty;
+    let span = error_span!("session", id, server = &*config.heading, client);
+    let _entered = span.enter();
+    let began = Instant::now();
+    let whole = AssertUnwindSafe(|| {
+        let mut stream = Stream::new(tcp)?;
+        let client = match &config.proxy_protocol {
+            None => Some(address),
+            Some(_) => named_client(&context, &config, &mut stream, address, &mut ticket),
+        };
+        let Some(client) = client else {
+            return Ok(());
+        };
+        span.record("client", tracing::field::display(client));
+        debug!("opened");
+        session(context, config, stream, client).map(drop)
+    });
+    match catch_unwind(whole) {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => warn!(
+            "cannot be served: {}: a higher limit on open files may help",
+            trouble::plain(&error)
+        ),
+        Err(panic) => error!(
+            "ended by a defect of the proxy, please report it: {}",
+            text_of(&*panic)
+        ),
+    }
+    debug!(seconds = began.elapsed().as_secs(), "closed");
+    // Only now is the session counted as gone.
+    drop(ticket);
+}
+
+/// The client for which a balancer has connected, if it is to be served.
+fn named_client(
+    context: &Context,
+    config: &ListenerConfig,
+    stream: &mut Stream,
+    balancer: SocketAddr,
+    ticket: &mut Ticket,
+) -> Option<SocketAddr> {
+    let timeout = context.options.handshake_timeout;
+    let origin = match handshake::read_header(stream, timeout, &context.stop) {
+        Ok(origin) => origin,
+        Err(Trouble::Failed(why)) => {
+            warn!(%balancer, "turned away: {why}");
+            return None;
+        }
+        Err(Trouble::Stopped) => return None,
+    };
+    match identify(ticket, config, balancer, origin) {
+        Ok(client) => {
+            debug!(%balancer, "the client is {client}");
+            Some(client)
+        }
+        Err(why) => {
+            warn!(%balancer, "client turned away: {why}");
+            None
+        }
+    }
+}
+
+/// Serves one client whose connection has just been accepted, on this thread.
+pub(crate) fn session(
+    context: Arc<Context>,
+    config: Arc<ListenerConfig>,
+    mut client: Stream,
+    address: SocketAddr,
+) -> io::Result<Ended> {
+    if let (LocalTls::Implicit, Some(local)) = (&config.session.local_tls, &config.local_tls) {
+        let timeout = context.options.handshake_timeout;
+        match handshake::with_client(&mut client, local.clone(), timeout, &context.stop) {
+            Ok(()) => {}
+            Err(Trouble::Failed(why)) => {
+                warn!("TLS with the client failed: {why}");
+                return Ok(Ended::before_login(format!(
+                    "TLS with the client failed: {why}"
+                )));
+            }
+            Err(Trouble::Stopped) => {
+                return Ok(Ended::before_login(Reason::Shutdown.to_string()));
+            }
+        }
+    }
+
+    let drain = config.session.limits.drain;
+    let local_tls = config.session.local_tls;
+    let outcome = Pump::new(context.clone(), config, address, client)?.run();
+
+    Ok(match outcome {
+        Outcome::Relay {
+            client,
+            server,
+            login,
+            open,
+        } => {
+            debug!("relay begins");
+            let relayed = relay::relay(client, server, &context.stop, drain);
+            drop(open);
+            let (up, down) = (relayed.up, relayed.down);
+            let why = match relayed.why {
+                Why::Finished => "finished".to_owned(),
+                Why::Broken(side, why) => {
+                    let why = trouble::plain(&why);
+                    format!("the connection with the {side} broke: {why}")
+                }
+                Why::HalfClosed => "one side had ended, the other one was silent".to_owned(),
+                Why::Stopped => "ended by the proxy's shutdown".to_owned(),
+            };
+            info!(login = &*login, up, down, "{why}");
+            Ended {
+                login: Some(login),
+                up,
+                down,
+                why,
+            }
+        }
+        Outcome::Closed {
+            reason,
+            client,
+            server,
+            farewell: [to_client, to_server],
+        } => {
+            match &reason {
+                Reason::ClientLeft | Reason::Finished | Reason::Shutdown => debug!("{reason}"),
+                Reason::ServerLeft => info!("{reason}"),
+                reason => warn!("{reason}"),
+            }
+            part([(client, to_client), (server, to_server)]);
+            Ended::before_login(reason.to_string())
+        }
+        Outcome::TlsOnPlaintext => {
+            let why = trouble::tls_on_plaintext(local_tls);
+            warn!("{why}");
+            Ended::before_login(why)
+        }
+        Outcome::Cut => {
+            debug!("cut off");
+            Ended::before_login("cut off")
+        }
+    })
+}
+
+/// Sends the last bytes and ends the write halves; then waits for the peers' ends, because closing a socket with
+/// unread bytes resets the connection and can take the farewell with it.
+fn part(sides: [(Option<Stream>, Vec<u8>); 2]) {
+    let mut leaving: Vec<Leaving> = sides
+        .into_iter()
+        .filter_map(|(stream, last)| Some(Leaving::new(stream?, last)))
+        .collect();
+    while !leaving.is_empty() {
+        leaving.retain_mut(|one| one.go_on());
+        let mut wait = Wait::default();
+        for one in &leaving {
+            wait.stream(&one.stream, one.interest());
+            wait.until(one.deadline);
+        }
+        if !leaving.is_empty() {
+            wait.wait();
+        }
+    }
+}
+
+struct Leaving {
+    stream: Stream,
+    last: Vec<u8>,
+    sent: usize,
+    closed: bool,
+    deadline: Instant,
+}
+
+impl Leaving {
+    fn new(stream: Stream, last: Vec<u8>) -> Self {
+        Leaving {
+            stream,
+            last,
+            sent: 0,
+            closed: false,
+            deadline: Instant::now() + PARTING,
+        }
+    }
+
+    fn interest(&self) -> Interest {
+        Interest {
+            read: self.closed,
+            write: !self.closed,
+        }
+    }
+
+    /// `false` when the connection may be closed.
+    fn go_on(&mut self) -> bool {
+        match self.step() {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                Instant::now() < self.deadline
+            }
+            _ => false,
+        }
+    }
+
+    /// Ends only with an error or with the peer's own end.
+    fn step(&mut self) -> io::Result<()> {
+        while self.sent < self.last.len() {
+            self.sent += self.stream.write(&self.last[self.sent..])?;
+        }
+        if !self.closed {
+            self.stream.close()?;
+            self.closed = true;
+            self.deadline = Instant::now() + PARTING;
+        }
+        let mut ignored = [0; 1024];
+        while self.stream.read(&mut ignored)? > 0 {
+            if Instant::now() >= self.deadline {
+                break;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn text_of(panic: &(dyn Any + Send)) -> &str {
+    match (panic.downcast_ref::<&str>(), panic.downcast_ref::<String>()) {
+        (Some(text), _) => text,
+        (_, Some(text)) => text,
+        _ => "no text",
+    }
+}

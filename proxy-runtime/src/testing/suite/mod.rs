@@ -1,0 +1,13 @@
+//! The tests: each takes a runtime from beginning to end, over real sockets on loopback.
+
+mod faults;
+mod gates;
+mod listeners;
+mod relays;
+mod sessions;
+
+pub use faults::*;
+pub use gates::*;
+pub use listeners::*;
+pub use relays::*;
+pub use sessions::*;
