@@ -122,7 +122,7 @@ pub(crate) struct Core {
     next_request: u64,
     reason: Option<Reason>,
     relay_announced: bool,
-    shutting_down: bool,
+    pub(crate) shutting_down: bool,
 }
 
 impl Core {
@@ -430,7 +430,10 @@ impl Core {
 
     pub(crate) fn begin_relay(&mut self) {
         self.phase = Phase::Relay;
-        self.timers = Timers::default();
+        self.timers = Timers {
+            drain: self.timers.drain,
+            ..Timers::default()
+        };
         for side in [Side::Client, Side::Server] {
             if !self.link(side).receive.is_empty() {
                 let held = self.link_mut(side).receive.lend();
@@ -489,6 +492,7 @@ impl Core {
             return 0;
         }
         match self.phase {
+            Phase::Settling | Phase::Relay if from == Side::Client && self.shutting_down => 0,
             Phase::Dialogue | Phase::Settling => match from {
                 // More than the longest frame, so that a frame that is too long is noticed.
                 Side::Client => {
@@ -503,7 +507,6 @@ impl Core {
                     room.saturating_sub(link.receive.len())
                 }
             },
-            Phase::Relay if from == Side::Client && self.shutting_down => 0,
             Phase::Relay => limits
                 .send_buffer
                 .saturating_sub(self.link(from.other()).send.len()),

@@ -132,6 +132,12 @@ impl Session {
     pub fn handle_input(&mut self, from: Side, bytes: &[u8], now: Time) {
         self.core.tick(now);
         match self.core.phase {
+            Phase::Settling if from == Side::Client => {
+                let rest = self.settle_piece_by_piece(bytes);
+                if !rest.is_empty() {
+                    self.handle_input(from, rest, now);
+                }
+            }
             Phase::Dialogue | Phase::Settling => {
                 if self.core.tls_pending(from) {
                     self.residue(from);
@@ -189,7 +195,7 @@ impl Session {
                     let reason = Reason::TimedOut(Side::Client, "no login".into());
                     self.farewell(Farewell::Idle, "Too long without a login", reason);
                 }
-                Expired::Drain if self.core.phase == Phase::Relay => {
+                Expired::Drain if matches!(self.core.phase, Phase::Settling | Phase::Relay) => {
                     self.core.abort(Reason::Shutdown)
                 }
                 Expired::Drain => self.core.client.send.clear(),
@@ -309,6 +315,26 @@ impl Session {
         self.core.link_mut(side).receive.push(bytes);
     }
 
+    /// Takes what comes while an unfinished command is held, in pieces that decide one thing at a time: what is framed
+    /// and what is relayed must not depend on how the network has cut it. Returns what is no longer held.
+    fn settle_piece_by_piece<'a>(&mut self, bytes: &'a [u8]) -> &'a [u8] {
+        let mut rest = bytes;
+        while self.core.phase == Phase::Settling && !rest.is_empty() {
+            // A command's tag and verb stand at its beginning; further on only blanks and line ends decide.
+            let piece = match self.core.client.receive.len() {
+                ..600 => 1,
+                _ => rest
+                    .iter()
+                    .position(|b| b" \r\n".contains(b))
+                    .map_or(rest.len(), |at| at + 1),
+            };
+            self.keep(Side::Client, &rest[..piece]);
+            self.turn();
+            rest = &rest[piece..];
+        }
+        rest
+    }
+
     /// Takes as many frames as the machine accepts; returns the bytes used.
     fn process(&mut self, side: Side, input: &[u8]) -> usize {
         let mut used = 0;
@@ -388,7 +414,7 @@ impl Session {
                 self.core.client.receive.restore(held, used);
                 true
             }
-            Settled::More if self.core.client.eof => {
+            Settled::More if self.core.client.eof || self.core.shutting_down => {
                 // The rest of the command will never come: it is dropped, for it may be a password's beginning.
                 self.core.begin_relay();
                 true
