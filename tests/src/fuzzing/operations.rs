@@ -365,7 +365,8 @@ impl Embedder {
         if !self.polite {
             return;
         }
-        for _ in 0..200 {
+        // As many logins as errors are allowed, each with a keepalive every 20 s of its 660 s.
+        for _ in 0..1_000 {
             self.serve();
             self.poll();
             if self.closed || self.relaying && !self.shutting_down {
