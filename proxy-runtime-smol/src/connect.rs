@@ -2,8 +2,9 @@
 
 use crate::stream::Socket;
 use async_io::{Async, Timer};
+use futures_lite::{AsyncReadExt, AsyncWriteExt};
 use proxy_proto::BoxFuture;
-use proxy_runtime::trouble;
+use proxy_runtime::{DialogueProgress, ListenerConfig, OutgoingProxy, trouble};
 use std::{
     collections::VecDeque,
     future::{Future, poll_fn},
@@ -17,37 +18,53 @@ use std::{
 /// Head start of each address over the next one (RFC 8305 §5 recommends 250 ms).
 const STAGGER: Duration = Duration::from_millis(250);
 
-/// Connects to the first address of `host` that answers. The error is fit to be shown to a client.
-pub(crate) async fn connect(host: &str, port: u16) -> Result<Socket, String> {
+/// Connects to the server of a listener, through its outgoing proxy if it has one. The error is fit to be shown to a client.
+pub(crate) async fn to_server(config: &ListenerConfig) -> Result<Socket, String> {
+    let (host, port) = (&*config.upstream_host, config.upstream_port);
+    let tcp = match &config.outgoing_proxy {
+        None => connect(host, port).await?,
+        Some(proxy) => through(proxy, host, port).await?,
+    };
+    Ok(Socket::new(tcp))
+}
+
+/// Connects to the first address of `host` that answers.
+async fn connect(host: &str, port: u16) -> Result<Async<TcpStream>, String> {
     let addresses = match host.parse::<IpAddr>() {
         Ok(address) => vec![SocketAddr::new(address, port)],
         Err(_) => smol::net::resolve((host, port))
             .await
             .map_err(|error| trouble::unresolved(host, &error))?,
     };
-    let mut race = Race::new(interleaved(addresses));
+    let mut race = Race::new(proxy_runtime::families_in_turn(addresses));
     poll_fn(|cx| race.poll(cx))
         .await
-        .map(Socket::new)
         .map_err(|failures| trouble::unreachable(host, port, &failures))
 }
 
-/// Families in turn, beginning with that of the first address, so that one broken family delays but never prevents
-/// (RFC 8305 §4).
-fn interleaved(addresses: Vec<SocketAddr>) -> VecDeque<SocketAddr> {
-    let first_is_v6 = addresses.first().is_some_and(SocketAddr::is_ipv6);
-    let (first, second): (Vec<_>, Vec<_>) = addresses
-        .into_iter()
-        .partition(|address| address.is_ipv6() == first_is_v6);
-    let mut first = first.into_iter();
-    let mut second = second.into_iter();
-    let mut result = VecDeque::new();
+/// Asks the proxy for a connection to the server.
+async fn through(proxy: &OutgoingProxy, host: &str, port: u16) -> Result<Async<TcpStream>, String> {
+    let broken = |error: io::Error| trouble::proxy_broke(proxy, &trouble::plain(&error));
+    let connected = connect(proxy.host(), proxy.port()).await;
+    let mut tcp = connected.map_err(|why| trouble::proxy_broke(proxy, &why))?;
+    proxy_runtime::prepare(tcp.get_ref());
+    let mut dialogue = proxy.dialogue(host, port);
+    let mut bytes = [0; 512];
     loop {
-        let pair = (first.next(), second.next());
-        result.extend(pair.0);
-        result.extend(pair.1);
-        if pair == (None, None) {
-            return result;
+        tcp.write_all(&dialogue.transmit()).await.map_err(broken)?;
+        // What follows the proxy's answer is the server's, and perhaps TLS: it is looked at, not taken.
+        let count = tcp.peek(&mut bytes).await.map_err(broken)?;
+        if count == 0 {
+            return Err(broken(io::ErrorKind::UnexpectedEof.into()));
+        }
+        let progress = dialogue.feed(&bytes[..count]);
+        let (used, open) = match progress.map_err(|refused| refused.to_string())? {
+            DialogueProgress::More => (count, false),
+            DialogueProgress::Open { used } => (used, true),
+        };
+        tcp.read_exact(&mut bytes[..used]).await.map_err(broken)?;
+        if open {
+            return Ok(tcp);
         }
     }
 }
@@ -119,21 +136,6 @@ impl Race {
 mod tests {
     use super::*;
     use std::net::TcpListener;
-
-    #[test]
-    fn families_take_turns() {
-        let of = |list: &[&str]| -> Vec<SocketAddr> {
-            list.iter()
-                .map(|text| SocketAddr::new(text.parse().unwrap(), 1))
-                .collect()
-        };
-        let mixed = of(&["::1", "::2", "::3", "127.0.0.1"]);
-        assert_eq!(
-            interleaved(mixed).into_iter().collect::<Vec<_>>(),
-            of(&["::1", "127.0.0.1", "::2", "::3"])
-        );
-        assert!(interleaved(Vec::new()).is_empty());
-    }
 
     #[test]
     fn a_dead_address_does_not_hide_a_living_one() {

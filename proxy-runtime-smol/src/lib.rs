@@ -87,6 +87,7 @@
 
 #![forbid(unsafe_code)]
 
+mod balanced;
 mod buffer;
 mod connect;
 mod handshake;
@@ -102,6 +103,6 @@ mod tests;
 
 pub use proxy_runtime::{
     BadNetwork, BadProxy, Bound, ListenError, ListenerConfig, Networks, Options, OutgoingProxy,
-    Stopped, TlsError, Trust, server_config,
+    Stopped, TlsError, Trust, raise_open_files_limit, server_config,
 };
 pub use runtime::Runtime;

@@ -191,7 +191,7 @@ impl Pump {
         let timeout = self.context.options.connect_timeout;
         let handshake_timeout = self.context.options.handshake_timeout;
         let whole = async move {
-            let socket = connect::connect(&config.upstream_host, config.upstream_port).await?;
+            let socket = connect::to_server(&config).await?;
             match config.session.upstream_tls {
                 UpstreamTls::Implicit => {
                     handshake::with_server(

@@ -1,6 +1,7 @@
 //! One task per session: from accept to the last byte.
 
 use crate::{
+    balanced,
     handshake::{self, within},
     pump::{Outcome, Pump},
     relay::{self, Why},
@@ -23,7 +24,7 @@ use std::{
     task::Poll,
     time::{Duration, Instant},
 };
-use tracing::{Instrument, debug, error, error_span, info, warn};
+use tracing::{Instrument, Span, debug, error, error_span, info, warn};
 
 /// Longest wait for a peer to take the last bytes, and then for its own end.
 const PARTING: Duration = Duration::from_secs(2);
@@ -42,14 +43,14 @@ pub(crate) async fn serve(
     config: Arc<ListenerConfig>,
     tcp: Async<TcpStream>,
     address: SocketAddr,
-    ticket: Ticket,
+    mut ticket: Ticket,
 ) {
     let id = context.last_id.fetch_add(1, Ordering::Relaxed) + 1;
-    let span = error_span!("session", id, server = &*config.heading, client = %address);
+    let client = tracing::field::Empty;
+    let span = error_span!("session", id, server = &*config.heading, client);
     let whole = async move {
-        debug!("opened");
         let began = Instant::now();
-        let session = Box::pin(session(context, config, tcp, address));
+        let session = Box::pin(identified(context, config, tcp, address, &mut ticket));
         if let Err(panic) = AssertUnwindSafe(session).catch_unwind().await {
             error!(
                 "ended by a defect of the proxy, please report it: {}",
@@ -61,6 +62,25 @@ pub(crate) async fn serve(
         drop(ticket);
     };
     whole.instrument(span).await;
+}
+
+/// Finds out who the client is, then serves it.
+async fn identified(
+    context: Arc<Context>,
+    config: Arc<ListenerConfig>,
+    mut tcp: Async<TcpStream>,
+    address: SocketAddr,
+    ticket: &mut Ticket,
+) {
+    let client = match &config.proxy_protocol {
+        None => Some(address),
+        Some(_) => balanced::client(&context, &config, &mut tcp, address, ticket).await,
+    };
+    if let Some(client) = client {
+        Span::current().record("client", tracing::field::display(client));
+        debug!("opened");
+        Box::pin(session(context, config, tcp, client)).await;
+    }
 }
 
 async fn session(

@@ -6,9 +6,10 @@ use crate::{
     stream::{Socket, Stream},
 };
 use futures_lite::{AsyncReadExt, AsyncWriteExt, future::zip};
+use proxy_runtime::testing::Leaf;
 use std::io::Write;
 
-fn server_error(authority: &Authority, leaf: &super::certificates::Leaf, host: &str) -> String {
+fn server_error(authority: &Authority, leaf: &Leaf, host: &str) -> String {
     let (near, far) = sockets();
     let local = leaf.server_config();
     let config = authority.trust().client_config(None).unwrap();

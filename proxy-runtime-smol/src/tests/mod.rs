@@ -1,18 +1,16 @@
 //! The runtime through real sockets on loopback.
 
-mod certificates;
 mod handshakes;
 mod relays;
-mod runtimes;
-mod sessions;
+mod suite;
 
 use crate::{
     handshake,
     stream::{Socket, Stream},
 };
 use async_io::Async;
-use certificates::Authority;
 use futures_lite::{AsyncRead, AsyncWrite};
+use proxy_runtime::testing::Authority;
 use std::{
     io,
     net::{TcpListener, TcpStream},

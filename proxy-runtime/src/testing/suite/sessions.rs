@@ -3,7 +3,7 @@
 use crate::testing::{
     Authority, Lines, PATIENCE, Peer, Runtime, Stage,
     stage::{
-        ends, expected_token, greet_only, greeting, log_in, log_in_and_talk, login, serve, talk,
+        ends, expected_token, greeting, log_in, log_in_and_talk, login, serve, talk,
     },
     until,
 };
@@ -209,11 +209,17 @@ pub fn shutdown_says_farewell_before_login<R: Runtime>() {
         (Protocol::Smtp, "421 "),
     ] {
         let stage = Stage::<R>::new(protocol);
-        let (mut client, server) = stage.connected(stage.session(), greet_only);
+        let (asked, asking) = mpsc::channel();
+        let (mut client, server) = stage.connected(stage.session(), move |mut server, protocol| {
+            server.greet(protocol);
+            while server.hear().is_some() {
+                asked.send(()).unwrap();
+            }
+        });
         if protocol == Protocol::Imap {
             // The server leaves the proxy's own question for capabilities open, so that no greeting is passed on:
             // the farewell comes all the same.
-            until("a session", || stage.runtime.sessions() > 0);
+            asking.recv_timeout(PATIENCE).unwrap();
         } else {
             client.hear_from(greeting(protocol));
         }
