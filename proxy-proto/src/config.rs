@@ -29,9 +29,10 @@ impl Protocol {
 pub enum LocalTls {
     /// Plaintext: the client must not ask for TLS.
     None,
-    /// TLS from the first byte: the driver completes the handshake before [`Session::new`](crate::Session::new).
+    /// TLS from the first byte (RFC 8314 §3): the driver completes the handshake before
+    /// [`Session::new`](crate::Session::new).
     Implicit,
-    /// STARTTLS (STLS) is offered; a login before TLS is refused.
+    /// STARTTLS (STLS) is offered; a login before TLS is refused (RFC 3501 §6.2.1, RFC 2595 §4, RFC 3207 §4).
     StartTlsRequired,
     /// STARTTLS (STLS) is offered; a login before TLS is served as well.
     StartTlsOptional,
@@ -40,9 +41,10 @@ pub enum LocalTls {
 /// How the server's side is protected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum UpstreamTls {
-    /// TLS from the first byte: the driver passes `secure: true` to [`Session::connected`](crate::Session::connected).
+    /// TLS from the first byte (RFC 8314 §3): the driver passes `secure: true` to
+    /// [`Session::connected`](crate::Session::connected).
     Implicit,
-    /// Plaintext, then STARTTLS (STLS); required, never opportunistic.
+    /// Plaintext, then STARTTLS (STLS); required, never opportunistic (RFC 3501 §6.2.1, RFC 2595 §4, RFC 3207 §4).
     StartTls,
     /// Plaintext for good: bearer tokens travel readable by everyone on the way. For test set-ups of embedders only.
     DangerousPlaintextBearerInClear,

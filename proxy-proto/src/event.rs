@@ -11,11 +11,17 @@ pub struct RequestId(pub(crate) u64);
 #[non_exhaustive]
 #[derive(Clone, Debug)]
 pub enum Event {
-    /// Begin the TLS handshake on this side, with the next byte of its stream. All plaintext has been flushed.
+    /// Begin the TLS handshake on this side, with the next byte of its stream: as its server towards the client, as its
+    /// client towards the server. All plaintext has been flushed. Answer with
+    /// [`tls_established`](crate::Session::tls_established) or [`tls_failed`](crate::Session::tls_failed)
+    /// (RFC 3501 §6.2.1, RFC 2595 §4, RFC 3207 §4).
     UpgradeTls(Side),
-    /// The server's connection is of no more use: drop it, open a new one, call `connected` or `connect_failed`.
+    /// The server's connection is of no more use: drop it, open a new one, call
+    /// [`connected`](crate::Session::connected) or [`connect_failed`](crate::Session::connect_failed). The session
+    /// repeats the greeting phase by itself.
     Reconnect,
-    /// Get a bearer and answer with `provide_credentials`.
+    /// Get a bearer and answer with [`provide_credentials`](crate::Session::provide_credentials), within
+    /// [`Limits::consent`](crate::Limits::consent). Meanwhile the driver goes on serving both sides.
     NeedCredentials {
         /// To be repeated in the answer.
         id: RequestId,
@@ -26,7 +32,7 @@ pub enum Event {
     },
     /// The request is of no more use to this session (its client left); a consent may go on without it.
     Abandoned(RequestId),
-    /// The server accepted the bearer.
+    /// The server accepted the bearer; its answer is on its way to the client.
     Authenticated {
         /// The login name that the client gave.
         login: Arc<str>,
@@ -42,7 +48,8 @@ pub enum Event {
     },
     /// A line of the dialogue before login, secrets replaced; only where the configuration asks for it.
     Dialogue(RedactedLine),
-    /// All held bytes are out: from here on the driver may move bytes between the streams without the session.
+    /// All held bytes are out: from here on the driver may move bytes between the streams without the session. It then
+    /// passes EOF on by itself, too.
     Relay,
     /// Send EOF (close_notify, shutdown of the write half) to this side. All bytes for it have been flushed.
     ShutdownWrite(Side),
@@ -50,14 +57,14 @@ pub enum Event {
     Closed(Reason),
 }
 
-/// A line of dialogue for logs: `C:`/`S:` the client's side, `c:`/`s:`… see [`fmt::Display`].
+/// A line of dialogue for logs. Displayed, an arrow says whose connection it passed on and which way.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RedactedLine {
     /// Whose connection it passed on.
     pub side: Side,
     /// Whether the proxy sent it (else it received it).
     pub sent: bool,
-    /// Printable text, secrets replaced.
+    /// Printable ASCII, what is not as `\xNN`, of at most 800 bytes; secrets replaced by `[redacted]`.
     pub text: String,
 }
 

@@ -91,6 +91,10 @@
 //! assert_eq!(client, "a1 OK Success\r\n");
 //! ```
 //!
+//! The crate's examples are complete drivers to copy from: blocking sockets and two threads (`blocking.rs`), tokio
+//! (`async_tokio.rs`), and buffers under virtual time (`virtual_time.rs`). What is answered to what, in which state,
+//! stands as tables in `docs/protocols.md`, each cell of which is tested.
+//!
 //! # Within
 //!
 //! `session.rs` is the surface; `core.rs` holds what every protocol needs: both links' buffers (`buffer.rs`), events,

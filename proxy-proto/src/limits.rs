@@ -15,7 +15,8 @@ pub struct Limits {
     pub imap_literal: usize,
     /// Longest POP or SMTP command line from a client: an AUTH line may have 12,288 octets (RFC 4954 §4, RFC 5034 §4).
     pub line: usize,
-    /// Longest line from a server before relay.
+    /// Longest line from a server before relay, CRLF and literals included. Replies may have 512 octets by RFC 5321
+    /// §4.5.3.1.5 and RFC 1939 §3; capability lists of IMAP servers are one line and much longer.
     pub server_line: usize,
     /// Largest capability list, EHLO answer or CAPA answer from a server before relay, in octets.
     pub capabilities: usize,
@@ -25,15 +26,18 @@ pub struct Limits {
     pub send_buffer: usize,
     /// Failed logins and unusable commands after which the session ends.
     pub errors: u32,
-    /// Longest wait for the server: connection, greeting, each answer before login.
+    /// Longest wait for the server: connection, greeting, each answer before login. RFC 5321 §4.5.3.2 lets clients wait
+    /// longer for a relay's sake; somebody is waiting here.
     pub server_answer: Time,
-    /// Longest time a client may stay without logging in.
+    /// Longest time a client may stay without logging in; the waits for credentials do not count. RFC 5321 §4.5.3.2.7
+    /// asks for five minutes at least.
     pub before_login: Time,
     /// Longest wait for credentials, consent of the user included.
     pub consent: Time,
-    /// How often an IMAP client that waits for consent is sent an untagged `OK`.
+    /// How often an IMAP client that waits for consent is sent an untagged `OK` (RFC 3501 §7.1.1). POP and SMTP have
+    /// nothing of the kind.
     pub keepalive: Time,
-    /// Longest drain after `shutdown`.
+    /// Longest drain after `shutdown`, and longest wait for the client to take the farewell.
     pub drain: Time,
 }
 

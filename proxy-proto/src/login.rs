@@ -23,9 +23,10 @@ impl fmt::Debug for Login {
 /// What goes upstream instead of the password.
 #[derive(Clone)]
 pub struct Bearer {
-    /// The access token.
+    /// The access token: printable ASCII (RFC 6750 §2.1).
     pub token: Secret,
-    /// The identity to name upstream.
+    /// The identity to name upstream; like the token it must not be empty or hold control characters, or the login is
+    /// refused.
     pub user: Arc<str>,
     /// The mechanism to use; `None` chooses by what the server advertises.
     pub mechanism: Option<Mechanism>,
@@ -43,14 +44,14 @@ impl fmt::Debug for Bearer {
 /// A SASL mechanism towards the server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mechanism {
-    /// Google's and Microsoft's mechanism.
+    /// Google's and Microsoft's mechanism, which no RFC describes: `user=…^Aauth=Bearer …^A^A`.
     XOAuth2,
-    /// RFC 7628.
+    /// RFC 7628 §3.1.
     OAuthBearer,
 }
 
 impl Mechanism {
-    /// The registered name.
+    /// The name as servers advertise it.
     pub fn name(self) -> &'static str {
         match self {
             Mechanism::XOAuth2 => "XOAUTH2",
@@ -63,9 +64,11 @@ impl Mechanism {
 /// Control characters in it are removed and it is cut at 400 bytes before it goes out.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Refusal {
-    /// The login is refused: `NO [AUTHENTICATIONFAILED]`, `-ERR [AUTH]`, `535 5.7.8`.
+    /// The login is refused: `NO [AUTHENTICATIONFAILED]` (RFC 5530 §3), `-ERR [AUTH]` (RFC 3206 §4), `535 5.7.8`
+    /// (RFC 4954 §6).
     Denied(String),
-    /// Try again later, with the same password: `NO [UNAVAILABLE]`, `-ERR [SYS/TEMP]`, `454 4.7.0`.
+    /// Try again later, with the same password: `NO [UNAVAILABLE]` (RFC 5530 §3), `-ERR [SYS/TEMP]` (RFC 3206 §4),
+    /// `454 4.7.0` (RFC 4954 §6).
     Temporary(String),
 }
 

@@ -93,7 +93,11 @@ impl Session {
         self.turn();
     }
 
-    /// The handshake begun at [`Event::UpgradeTls`] is complete: certificate and host name were verified.
+    /// The handshake begun at [`Event::UpgradeTls`] is complete. Towards the server, certificate and host name were
+    /// verified (RFC 7817, RFC 9525). What was learnt before it is forgotten.
+    ///
+    /// # Errors
+    /// [`Misuse::NoUpgradePending`] where no handshake was asked for.
     pub fn tls_established(&mut self, side: Side, now: Time) -> Result<(), Misuse> {
         self.core.tick(now);
         let overtaken = side == Side::Server && self.core.server_link != ServerLink::Up;
@@ -128,7 +132,8 @@ impl Session {
         self.core.read_budget(from)
     }
 
-    /// Takes all of `bytes`, at most `read_budget(from)` many.
+    /// Takes all of `bytes`, at most [`read_budget(from)`](Self::read_budget) many. More are taken as well, but bounds
+    /// then hold only as far as the driver keeps them.
     pub fn handle_input(&mut self, from: Side, bytes: &[u8], now: Time) {
         self.core.tick(now);
         match self.core.phase {
@@ -154,7 +159,8 @@ impl Session {
         self.turn();
     }
 
-    /// This side will send nothing more.
+    /// This side will send nothing more. Before relay that ends the session, except where it is the server's and a
+    /// login is under way or has been refused: then another login, or the same one, gets a new connection.
     pub fn handle_eof(&mut self, from: Side, now: Time) {
         self.core.tick(now);
         match self.core.phase {
@@ -205,6 +211,10 @@ impl Session {
     }
 
     /// Answers [`Event::NeedCredentials`]. An answer that is no longer asked for is refused and dropped.
+    ///
+    /// # Errors
+    /// [`Misuse::StaleRequest`] where `id` is not that of the open request: the client has left, or the wait has
+    /// taken too long. It is no fault of the driver's then, and may be ignored.
     pub fn provide_credentials(
         &mut self,
         id: RequestId,
