@@ -283,8 +283,14 @@ impl Session {
 
     // ---- within
 
-    /// Goes on with what is held, until nothing moves, and draws the consequences.
+    /// Goes on with what is held, and draws the consequences.
     fn turn(&mut self) {
+        self.go_on();
+        self.core.settle();
+    }
+
+    /// Goes on with what is held, until nothing moves.
+    fn go_on(&mut self) {
         loop {
             let mut moved = false;
             for side in [Side::Client, Side::Server] {
@@ -310,7 +316,6 @@ impl Session {
                 break;
             }
         }
-        self.core.settle();
     }
 
     /// Keeps what could not be processed. Bytes of a server whose answer ended the session or its connection are
@@ -339,7 +344,8 @@ impl Session {
                     .map_or(rest.len(), |at| at + 1),
             };
             self.keep(Side::Client, &rest[..piece]);
-            self.turn();
+            // Without its consequences: `Relay` is told once all the pieces are on their way.
+            self.go_on();
             rest = &rest[piece..];
         }
         rest
