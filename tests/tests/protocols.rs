@@ -28,6 +28,7 @@ const WITHOUT_COLUMNS: [&str; 10] = [
     "reply",
     "challenged",
     "asked",
+    "other mechanism",
     "consent",
     "secured",
 ];

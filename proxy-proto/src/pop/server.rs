@@ -5,10 +5,10 @@ use super::{
     grammar::{self, Reply},
 };
 use crate::{
-    Reason, Refusal, Side,
+    Mechanism, Reason, Refusal, Side,
     core::{Core, Phase},
     redact::SECRET,
-    sasl,
+    sasl::{self, Offered},
     session::{ServerRefusal, refuse, server_refused},
 };
 use zeroize::Zeroizing;
@@ -229,6 +229,15 @@ impl Pop {
                 self.server = Server::Idle;
                 core.tell_client(frame);
                 core.accepted();
+            }
+            (Exchange::Command, Some(Reply::Err { code: None, .. }))
+                if mechanism == Mechanism::XOAuth2
+                    && bearer.mechanism.is_none()
+                    && self.offered == Offered::default() =>
+            {
+                // Nobody has asked for its mechanisms yet, and it may know the other one only.
+                self.offered.oauthbearer = true;
+                self.authenticate(core);
             }
             (exchange, Some(Reply::Err { code, text })) => {
                 core.server_answered();
