@@ -109,8 +109,16 @@ macro_rules! runtime_tests {
             clients_beyond_the_limit_are_turned_away_and_places_are_given_back,
             shutdown_closes_the_listeners,
             many_come_and_go_and_leave_nothing,
+            changes_under_load_lose_no_session,
+            a_client_that_never_logs_in_is_let_go,
+            a_server_that_never_greets_is_given_up,
+            a_consent_that_never_comes_ends,
+            what_comes_behind_starttls_ends_the_session,
+            a_server_that_stalls_within_a_record_stops_nothing,
         }
 
+        // The system tells a process of its descriptors.
+        #[cfg(target_os = "linux")]
         #[test]
         fn descriptors_run_out_and_come_back() {
             // The name of this test for libtest is its path without the crate.

@@ -2,9 +2,7 @@
 
 use crate::testing::{
     Authority, Lines, PATIENCE, Peer, Runtime, Stage,
-    stage::{
-        ends, expected_token, greeting, log_in, log_in_and_talk, login, serve, talk,
-    },
+    stage::{ends, expected_token, greeting, log_in, log_in_and_talk, login, serve, talk},
     until,
 };
 use crate::{Options, Stopped};
