@@ -5,11 +5,14 @@ use std::{
     ops::{Deref, DerefMut},
 };
 
-/// Bytes in one buffer. rustls reads 4 KiB at a time and a record may have 16 KiB: one read of the socket serves several.
-pub(crate) const SIZE: usize = 64 * 1024;
+/// Plaintext moved at once: eight TLS records of 16 KiB. One system call serves all of them.
+pub(crate) const PLAINTEXT: usize = 128 * 1024;
 
-/// Buffers that a thread keeps for the next session that has something to do.
-const KEPT: usize = 4;
+/// Bytes in one buffer: [`PLAINTEXT`] and all that TLS adds to it, with a little room for alerts and key updates.
+pub(crate) const SIZE: usize = PLAINTEXT + 4 * 1024;
+
+/// Buffers that a thread keeps for the next session that has something to do: what was read, and what comes of it.
+const KEPT: usize = 2;
 
 thread_local! {
     static FREE: RefCell<Vec<Box<[u8]>>> = const { RefCell::new(Vec::new()) };

@@ -1,9 +1,9 @@
 //! TLS handshakes on either side, and what to tell when one fails.
 
-use crate::stream::{Socket, Stream};
+use crate::stream::{Socket, Stream, TlsToServer};
 use async_io::Timer;
 use futures_lite::FutureExt;
-use futures_rustls::{TlsAcceptor, TlsConnector};
+use futures_rustls::TlsAcceptor;
 use proxy_runtime::trouble;
 use rustls::{ClientConfig, ServerConfig, pki_types::ServerName};
 use std::{
@@ -34,7 +34,7 @@ pub(crate) async fn with_client(
     let handshake = TlsAcceptor::from(config).accept(socket.read_ahead());
     match within(timeout, handshake).await {
         None => Err("it took too long".to_owned()),
-        Some(Ok(tls)) => Ok(Stream::Tls(Box::new(tls.into()))),
+        Some(Ok(tls)) => Ok(Stream::ToClient(Box::new(tls))),
         Some(Err(error)) => Err(trouble::with_client(&error)),
     }
 }
@@ -47,10 +47,10 @@ pub(crate) async fn with_server(
     timeout: Duration,
 ) -> Result<Stream, String> {
     let name = ServerName::try_from(host.to_owned()).map_err(|_| trouble::bad_name(host))?;
-    let handshake = TlsConnector::from(config).connect(name, socket.read_ahead());
+    let handshake = TlsToServer::connect(socket, config, name);
     match within(timeout, handshake).await {
         None => Err(trouble::slow_handshake(host)),
-        Some(Ok(tls)) => Ok(Stream::Tls(Box::new(tls.into()))),
+        Some(Ok(tls)) => Ok(Stream::ToServer(Box::new(tls))),
         Some(Err(error)) => Err(trouble::with_server(host, &error)),
     }
 }

@@ -129,7 +129,7 @@ impl Pump {
             config,
             client_address,
             epoch: Instant::now(),
-            recognised: matches!(client, Stream::Tls(_)),
+            recognised: client.is_tls(),
             client: Leg::new(State::Open(client)),
             server: Leg::new(State::Absent),
             login: None,

@@ -16,7 +16,7 @@ use std::{
 };
 
 /// Bytes that one direction may move before the other sessions get their turn.
-const QUANTUM: usize = 128 * 1024;
+const QUANTUM: usize = buffer::PLAINTEXT;
 
 /// Longest silence once one side has ended.
 const HALF_CLOSED: Duration = Duration::from_secs(300);
@@ -230,6 +230,10 @@ impl Direction {
                     }
                 }
             }
+            // More is read only when all that was is out, so that a slow peer costs one buffer at most.
+            if let Err(error) = ready!(self.poll_flush(cx, to)) {
+                return Poll::Ready(Err(Failure::Write(error)));
+            }
             if self.ended {
                 // The peer's own end may come first: then there is nobody to tell.
                 let _ = ready!(to.poll_close(cx));
@@ -239,20 +243,19 @@ impl Direction {
                     None => Ok(()),
                 });
             }
-            if self.no_more || left == 0 {
-                if let Err(error) = ready!(self.poll_flush(cx, to)) {
-                    return Poll::Ready(Err(Failure::Write(error)));
-                }
-                if !self.no_more {
-                    to.wake_after_the_others(cx);
+            if self.no_more {
+                return Poll::Pending;
+            }
+            if left == 0 {
+                if let Err(error) = from.rest(cx) {
+                    self.ended = true;
+                    self.failure = Some(error);
+                    continue;
                 }
                 return Poll::Pending;
             }
             self.fill(cx, from);
             if self.buffer.is_none() && !self.ended {
-                if let Err(error) = ready!(self.poll_flush(cx, to)) {
-                    return Poll::Ready(Err(Failure::Write(error)));
-                }
                 return Poll::Pending;
             }
         }
@@ -265,11 +268,11 @@ impl Direction {
         self.start = 0;
         self.end = 0;
         loop {
-            match from.poll_read(cx, &mut buffer[self.end..]) {
+            match from.poll_read(cx, &mut buffer[self.end..buffer::PLAINTEXT]) {
                 Poll::Ready(Ok(0)) => self.ended = true,
                 Poll::Ready(Ok(count)) => {
                     self.end += count;
-                    if self.end < buffer.len() && from.has_more() {
+                    if self.end < buffer::PLAINTEXT && from.has_more() {
                         continue;
                     }
                 }
