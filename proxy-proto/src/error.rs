@@ -22,3 +22,16 @@ impl fmt::Display for Misuse {
 }
 
 impl std::error::Error for Misuse {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn mistakes_are_named() {
+        let text = Misuse::NoUpgradePending.to_string();
+        assert!(text.contains("TLS"), "{text}");
+        let text = Misuse::StaleRequest.to_string();
+        assert!(text.contains("credentials"), "{text}");
+    }
+}

@@ -114,3 +114,25 @@ pub trait Authenticate: Send + Sync {
         Box::new(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn secrets_are_not_shown() {
+        let login = Login {
+            user: "user@example.com".into(),
+            password: Secret::new("secret-1"),
+        };
+        let bearer = Bearer {
+            token: Secret::new("secret-2"),
+            user: "user@example.com".into(),
+            mechanism: Some(Mechanism::XOAuth2),
+        };
+        let shown = format!("{login:?} {bearer:?}");
+        assert!(shown.contains("user@example.com"), "{shown}");
+        assert!(shown.contains("XOAuth2"), "{shown}");
+        assert!(!shown.contains("secret-"), "{shown}");
+    }
+}

@@ -37,3 +37,17 @@ impl From<String> for Secret {
         Secret::new(text)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn secrets_are_compared_whole() {
+        let secret = Secret::from("one".to_owned());
+        assert!(secret == Secret::new("one"));
+        assert!(secret != Secret::new("on"));
+        assert!(secret != Secret::new("One"));
+        assert!(!secret.is_empty() && Secret::new("").is_empty());
+    }
+}
