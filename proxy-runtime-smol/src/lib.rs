@@ -7,7 +7,7 @@
 //!  Runtime::apply            listen     one task per listening socket; accepts for ever
 //!     │                         │ a client
 //!     │                         ▼
-//!     │  census ◀── place ── session    one task per client; panics end here
+//!     │  census ◀─ ticket ── session    one task per client; panics end here
 //!     │                         │
 //!     │                         ▼
 //!     │   connect, handshake ◀─ pump    until the login is done: sockets, clock and authenticator
@@ -17,6 +17,9 @@
 //!     ▼                         ▲
 //!  Runtime::shutdown ── stop ───┘       farewell before login, drain in relay, cut at the deadline
 //! ```
+//!
+//! Which sockets are open, who is admitted, whom to trust and how outgoing proxies are asked is the same for every runtime
+//! and stands in [`proxy_runtime`]; `balanced.rs` asks a balancer's connection whom it stands for, before all else.
 //!
 //! Rules that hold in here:
 //!

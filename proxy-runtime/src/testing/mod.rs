@@ -91,6 +91,7 @@ macro_rules! runtime_tests {
             a_balancer_names_the_client,
             who_is_no_balancer_is_turned_away,
             a_balancer_without_a_header_is_turned_away,
+            shutdown_ends_the_wait_for_a_header,
             allow_from_holds_for_whom_the_balancer_names,
             a_socks_proxy_is_gone_through,
             an_http_proxy_is_gone_through,

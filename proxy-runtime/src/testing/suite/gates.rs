@@ -1,11 +1,11 @@
 //! Who is served, through what.
 
-use crate::Options;
 use crate::testing::{
     Authority, Lines, PATIENCE, Runtime, Stage,
     stage::{expected_token, greet_only, log_in, log_in_and_talk, serve, talk},
     until,
 };
+use crate::{Options, Stopped};
 use proxy_proto::{LocalTls, Protocol};
 use std::{
     io::{Read, Write},
@@ -84,6 +84,19 @@ pub fn a_balancer_without_a_header_is_turned_away<R: Runtime>() {
         assert_eq!(client.hear(), None);
         stage.sessions_are_gone();
     }
+}
+
+/// Nobody is owed a farewell.
+pub fn shutdown_ends_the_wait_for_a_header<R: Runtime>() {
+    let stage = Stage::<R>::new(Protocol::Imap);
+    let mut listener = stage.listener(stage.session());
+    listener.proxy_protocol = Some("127.0.0.1".parse().unwrap());
+    let mut balancer = Lines::connect(stage.apply(listener));
+    balancer.say("PROXY TCP4 ");
+    until("a session", || stage.runtime.sessions() == 1);
+    let stopped = stage.runtime.shutdown(PATIENCE);
+    assert_eq!(stopped, Stopped { cut_off: 0 });
+    assert_eq!(balancer.hear(), None);
 }
 
 /// Not for the balancer itself, which may look whether the proxy is there.
