@@ -92,6 +92,7 @@
 
 mod buffer;
 mod connect;
+mod establish;
 mod handshake;
 mod pump;
 mod relay;

@@ -1,10 +1,11 @@
 //! Until relay: sockets, handshakes, the clock and the authenticator on one side, the [`Session`] on the other.
 
 use crate::{
-    buffer, connect, handshake,
+    buffer,
+    establish::{Connecting, Upgrade},
     session::Context,
     stream::Stream,
-    wait::{Interest, Level, Teller, Wait, Wake, told_once},
+    wait::{Interest, Level, Wait, Wake},
 };
 use proxy_proto::{
     Bearer, BoxFuture, Event, LoginRequest, Reason, Refusal, RequestId, Session, Side, Time,
@@ -14,12 +15,11 @@ use proxy_runtime::{ListenerConfig, trouble};
 use std::{
     io,
     net::SocketAddr,
-    sync::{Arc, Mutex, PoisonError},
+    sync::Arc,
     task::{self, Poll, Waker},
-    thread,
     time::{Duration, Instant},
 };
-use tracing::{Span, debug, info};
+use tracing::{debug, info};
 
 /// How the part of a session before relay ends. Streams are handed back as far as they are open.
 pub(crate) enum Outcome {
@@ -85,18 +85,6 @@ enum State {
     Open(Stream),
     Connecting(Connecting),
     Upgrading(Upgrade),
-}
-
-/// A connection that another thread is making; dropping it makes that thread give up.
-struct Connecting {
-    result: Arc<Mutex<Option<Result<Stream, String>>>>,
-    _given_up: Teller,
-}
-
-/// A handshake behind STARTTLS.
-struct Upgrade {
-    stream: Stream,
-    deadline: Instant,
 }
 
 impl Leg {
@@ -196,15 +184,7 @@ impl Pump {
             match &leg.state {
                 State::Open(stream) => wait.stream(stream, self.interest(side, leg, stream)),
                 State::Upgrading(upgrade) => {
-                    let interest = match upgrade.stream.is_tls() {
-                        true => upgrade.stream.handshake_interest(),
-                        false => Interest {
-                            read: true,
-                            write: false,
-                        },
-                    };
-                    wait.stream(&upgrade.stream, interest);
-                    wait.until(upgrade.deadline);
+                    upgrade.add_to(&mut wait);
                 }
                 State::Absent | State::Connecting(_) => {}
             }
@@ -233,39 +213,9 @@ impl Pump {
 
     /// Lets another thread connect to the server.
     fn connect(&mut self) {
-        let state = self.begin_to_connect().unwrap_or_else(|error| {
-            let result = Err(format!("the proxy is short of resources: {error}"));
-            self.wake.wake();
-            let (given_up, result) = (Teller::needless(), Arc::new(Mutex::new(Some(result))));
-            Connecting {
-                result,
-                _given_up: given_up,
-            }
-        });
-        self.server = Leg::new(State::Connecting(state));
-    }
-
-    fn begin_to_connect(&self) -> io::Result<Connecting> {
-        let result = Arc::default();
-        let (given_up, heard) = told_once()?;
-        let answer = Arc::clone(&result);
-        let config = self.config.clone();
         let timeout = self.context.options.connect_timeout;
-        let wake = WakeAtEnd(self.wake.clone());
-        let span = Span::current();
-        thread::Builder::new()
-            .name("connect".to_owned())
-            .stack_size(crate::session::STACK)
-            .spawn(move || {
-                let _entered = span.enter();
-                let connected = connect::to_server(&config, timeout, &heard);
-                *lock(&answer) = Some(connected);
-                drop(wake);
-            })?;
-        Ok(Connecting {
-            result,
-            _given_up: given_up,
-        })
+        let connecting = Connecting::begin(self.config.clone(), timeout, self.wake.clone());
+        self.server = Leg::new(State::Connecting(connecting));
     }
 
     fn hear_stop(&mut self) -> bool {
@@ -318,7 +268,7 @@ impl Pump {
         let leg = self.leg(side);
         let (connecting, result) = match &mut leg.state {
             State::Connecting(connecting) => {
-                let Some(result) = lock(&connecting.result).take() else {
+                let Some(result) = connecting.take_result() else {
                     return false;
                 };
                 (true, result)
@@ -327,7 +277,7 @@ impl Pump {
                 None => return false,
                 Some(Err(why)) => (false, Err(why)),
                 Some(Ok(())) => match std::mem::replace(&mut leg.state, State::Absent) {
-                    State::Upgrading(upgrade) => (false, Ok(upgrade.stream)),
+                    State::Upgrading(upgrade) => (false, Ok(upgrade.into_stream())),
                     _ => return false,
                 },
             },
@@ -525,7 +475,7 @@ impl Pump {
         let leg = self.leg(side);
         match std::mem::replace(&mut leg.state, State::Absent) {
             State::Open(stream) if !stream.is_tls() => {
-                leg.state = State::Upgrading(Upgrade { stream, deadline });
+                leg.state = State::Upgrading(Upgrade::new(stream, deadline));
             }
             _ => {
                 let now = self.now();
@@ -563,55 +513,4 @@ impl Pump {
             (End::Cut | End::Relay, ..) => Outcome::Cut,
         }
     }
-}
-
-impl Upgrade {
-    /// `None`: not done yet. An error is fit to be shown to the client.
-    fn go_on(&mut self, side: Side, config: &ListenerConfig) -> Option<Result<(), String>> {
-        let late = Instant::now() >= self.deadline;
-        if !self.stream.is_tls() {
-            let begun = match (side, &config.local_tls) {
-                (Side::Client, None) => Err("there is no certificate for this listener".to_owned()),
-                (Side::Client, Some(local)) => {
-                    handshake::begin_with_client(&mut self.stream, local)
-                }
-                (Side::Server, _) => {
-                    handshake::begin_with_server(&mut self.stream, config).map(|()| true)
-                }
-            };
-            match begun {
-                Ok(true) => {}
-                Ok(false) if late => return Some(Err(trouble::CLIENT_IS_SILENT.to_owned())),
-                Ok(false) => return None,
-                Err(why) => return Some(Err(why)),
-            }
-        }
-        let host = &config.upstream_host;
-        match self.stream.handshake() {
-            Ok(()) => Some(Ok(())),
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => late.then(|| {
-                Err(match side {
-                    Side::Client => trouble::SLOW_CLIENT.to_owned(),
-                    Side::Server => trouble::slow_handshake(host),
-                })
-            }),
-            Err(error) => Some(Err(match side {
-                Side::Client => trouble::with_client(&error),
-                Side::Server => trouble::with_server(host, &error),
-            })),
-        }
-    }
-}
-
-/// Wakes a session however the thread that works for it ends.
-struct WakeAtEnd(Arc<Wake>);
-
-impl Drop for WakeAtEnd {
-    fn drop(&mut self) {
-        self.0.wake();
-    }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

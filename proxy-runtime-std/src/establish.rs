@@ -1,0 +1,147 @@
+//! What a session waits for before a connection can be used: the connection itself, and TLS behind STARTTLS.
+
+use crate::{
+    connect, handshake,
+    stream::Stream,
+    wait::{Interest, Teller, Wait, Wake, told_once},
+};
+use proxy_proto::Side;
+use proxy_runtime::{ListenerConfig, trouble};
+use std::{
+    io,
+    sync::{Arc, Mutex, PoisonError},
+    thread,
+    time::{Duration, Instant},
+};
+use tracing::Span;
+
+/// A connection that another thread is making; dropping it makes that thread give up.
+pub(crate) struct Connecting {
+    result: Arc<Mutex<Option<Result<Stream, String>>>>,
+    _given_up: Teller,
+}
+
+/// A handshake behind STARTTLS.
+pub(crate) struct Upgrade {
+    stream: Stream,
+    deadline: Instant,
+}
+
+impl Connecting {
+    /// Connects to the server of a listener; `wake` is woken when that is decided.
+    pub(crate) fn begin(config: Arc<ListenerConfig>, timeout: Duration, wake: Arc<Wake>) -> Self {
+        Connecting::try_to_begin(config, timeout, wake.clone()).unwrap_or_else(|error| {
+            let result = Err(format!("the proxy is short of resources: {error}"));
+            wake.wake();
+            Connecting {
+                result: Arc::new(Mutex::new(Some(result))),
+                _given_up: Teller::needless(),
+            }
+        })
+    }
+
+    fn try_to_begin(
+        config: Arc<ListenerConfig>,
+        timeout: Duration,
+        wake: Arc<Wake>,
+    ) -> io::Result<Self> {
+        let result = Arc::default();
+        let (given_up, heard) = told_once()?;
+        let answer = Arc::clone(&result);
+        let wake = WakeAtEnd(wake);
+        let span = Span::current();
+        thread::Builder::new()
+            .name("connect".to_owned())
+            .stack_size(crate::session::STACK)
+            .spawn(move || {
+                let _entered = span.enter();
+                let connected = connect::to_server(&config, timeout, &heard);
+                *lock(&answer) = Some(connected);
+                drop(wake);
+            })?;
+        Ok(Connecting {
+            result,
+            _given_up: given_up,
+        })
+    }
+
+    /// `None`: not decided yet. An error is fit to be shown to the client.
+    pub(crate) fn take_result(&self) -> Option<Result<Stream, String>> {
+        lock(&self.result).take()
+    }
+}
+
+impl Upgrade {
+    pub(crate) fn new(stream: Stream, deadline: Instant) -> Self {
+        Upgrade { stream, deadline }
+    }
+
+    pub(crate) fn into_stream(self) -> Stream {
+        self.stream
+    }
+
+    pub(crate) fn add_to<'a>(&'a self, wait: &mut Wait<'a>) {
+        let interest = match self.stream.is_tls() {
+            true => self.stream.handshake_interest(),
+            false => Interest {
+                read: true,
+                write: false,
+            },
+        };
+        wait.stream(&self.stream, interest);
+        wait.until(self.deadline);
+    }
+
+    /// `None`: not done yet. An error is fit to be shown to the client.
+    pub(crate) fn go_on(
+        &mut self,
+        side: Side,
+        config: &ListenerConfig,
+    ) -> Option<Result<(), String>> {
+        let late = Instant::now() >= self.deadline;
+        if !self.stream.is_tls() {
+            let begun = match (side, &config.local_tls) {
+                (Side::Client, None) => Err("there is no certificate for this listener".to_owned()),
+                (Side::Client, Some(local)) => {
+                    handshake::begin_with_client(&mut self.stream, local)
+                }
+                (Side::Server, _) => {
+                    handshake::begin_with_server(&mut self.stream, config).map(|()| true)
+                }
+            };
+            match begun {
+                Ok(true) => {}
+                Ok(false) if late => return Some(Err(trouble::CLIENT_IS_SILENT.to_owned())),
+                Ok(false) => return None,
+                Err(why) => return Some(Err(why)),
+            }
+        }
+        let host = &config.upstream_host;
+        match self.stream.handshake() {
+            Ok(()) => Some(Ok(())),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => late.then(|| {
+                Err(match side {
+                    Side::Client => trouble::SLOW_CLIENT.to_owned(),
+                    Side::Server => trouble::slow_handshake(host),
+                })
+            }),
+            Err(error) => Some(Err(match side {
+                Side::Client => trouble::with_client(&error),
+                Side::Server => trouble::with_server(host, &error),
+            })),
+        }
+    }
+}
+
+/// Wakes a session however the thread that works for it ends.
+struct WakeAtEnd(Arc<Wake>);
+
+impl Drop for WakeAtEnd {
+    fn drop(&mut self) {
+        self.0.wake();
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
