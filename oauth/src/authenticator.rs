@@ -5,11 +5,13 @@
 //! settings (a keyed hash), so that nobody shares a token or a consent that is not theirs. A flight goes on when the login that
 //! began it has left.
 
+mod ahead;
 mod brake;
 mod denial;
 mod errand;
 mod flight;
 mod grant;
+pub mod rekey;
 mod saved;
 
 use crate::{
@@ -21,6 +23,7 @@ use crate::{
     store::{Saver, Unsaved},
     transport::Transport,
 };
+pub use ahead::OpenSession;
 use brake::Brake;
 pub use denial::Denial;
 use denial::{
@@ -29,7 +32,7 @@ use denial::{
 use errand::Errand;
 use flight::{AccountState, AfterRefusal, Flight, Landing, Setback};
 use proxy_proto::{BoxFuture, Mechanism, Protocol, Secret};
-use saved::{Form, Holdings, Unlocked};
+use saved::{Form, Holdings, Proof, Unlocked};
 use std::{
     collections::{HashMap, HashSet},
     net::IpAddr,
@@ -145,6 +148,9 @@ pub struct Authenticator {
     accounts: Mutex<HashMap<Arc<str>, AccountState>>,
     /// Accounts whose plain client secret has been saved encrypted under these settings: from then on the password has to open it.
     sealed: Mutex<HashSet<Arc<str>>>,
+    sessions: ahead::Sessions,
+    /// Accounts of catch-alls that have got a section since the settings were read: lower case to its spelling.
+    spellings: Mutex<HashMap<String, Arc<str>>>,
 }
 
 impl Authenticator {
@@ -166,6 +172,8 @@ impl Authenticator {
             brake: Mutex::default(),
             accounts: Mutex::default(),
             sealed: Mutex::default(),
+            sessions: ahead::Sessions::default(),
+            spellings: Mutex::default(),
         }))
     }
 
@@ -193,7 +201,7 @@ impl Authenticator {
             )));
         }
         let settings = self.settings();
-        let Some(account) = settings.account(&attempt.user) else {
+        let Some(account) = self.account(&settings, &attempt.user) else {
             return Err(self.unknown(&attempt, &user).await);
         };
         let access = self
@@ -239,7 +247,7 @@ impl Authenticator {
                 .unlock(
                     &self.keyring,
                     account,
-                    &attempt.password,
+                    &Proof::Password(attempt.password.clone()),
                     plain,
                     self.form(settings),
                 )
@@ -332,6 +340,10 @@ impl Authenticator {
             }
             return Boarding::Aboard(aloft.flight.clone());
         }
+        if let Some(ahead) = state.flights.iter().find(|aloft| aloft.ahead) {
+            // it is over soon, never asks the user, and leaves what this login needs
+            return Boarding::After(ahead.flight.clone());
+        }
         let mut force = None;
         match need {
             Need::Renewal => {}
@@ -364,21 +376,21 @@ impl Authenticator {
         state.flights.push(flight::Aloft {
             tag,
             fingerprint: account.fingerprint,
+            ahead: false,
             flight: flight.clone(),
         });
         drop(accounts);
         let landing = Landing {
             authenticator: self.clone(),
             account: account.name.clone(),
-            tag,
             flight: flight.clone(),
         };
         let errand = Errand {
             authenticator: self.clone(),
             settings: settings.clone(),
             account: account.clone(),
-            password: attempt.password.clone(),
-            client: attempt.client,
+            proof: Proof::Password(attempt.password.clone()),
+            client: Some(attempt.client),
             force,
             flight: flight.clone(),
         };
@@ -456,6 +468,18 @@ impl Authenticator {
             })
     }
 
+    /// As [`Settings::account`]; ignoring letter case also where an account has got its section only now.
+    fn account(&self, settings: &Settings, user: &str) -> Option<Arc<Account>> {
+        let account = settings.account(user)?;
+        let spelling = lock(&self.spellings).get(&user.to_lowercase()).cloned();
+        match spelling {
+            Some(name) if !account.own_section && name != account.name => {
+                settings.account(&name).or(Some(account))
+            }
+            _ => Some(account),
+        }
+    }
+
     fn settings(&self) -> Arc<Settings> {
         self.settings
             .read()
@@ -480,19 +504,24 @@ impl Authenticator {
 
     /// Whether the access token serves, considering when it is to be renewed.
     fn life(&self, account: &Account, access: &Secret, expiry: u64) -> Life {
-        let tag = self.token_tag(access);
-        let lifetime = self.state(&account.name, |state| state.lifetime);
-        let margin = match lifetime {
-            Some((of, lifetime)) if of == tag => MARGIN.min(lifetime / 2),
-            // it was issued before this process began
-            _ => MARGIN,
-        };
+        let margin = self
+            .lifetime(account, access)
+            .map_or(MARGIN, |lifetime| MARGIN.min(lifetime / 2));
         match expiry.saturating_sub(self.clock.now()) {
             0 => Life::Over,
             left if left <= LAST_SECONDS => Life::Ending,
             left if left <= margin => Life::Short,
             _ => Life::Long,
         }
+    }
+
+    /// The access token's lifetime in seconds; not known of those that were issued before this process began.
+    fn lifetime(&self, account: &Account, access: &Secret) -> Option<u64> {
+        let tag = self.token_tag(access);
+        let lifetime = self.state(&account.name, |state| state.lifetime);
+        lifetime
+            .filter(|(of, _)| *of == tag)
+            .map(|(_, lifetime)| lifetime)
     }
 
     fn token_tag(&self, access: &Secret) -> Tag {

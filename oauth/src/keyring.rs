@@ -34,6 +34,13 @@ impl PartialEq for Tag {
 
 impl Eq for Tag {}
 
+impl Tag {
+    /// A number from 0 to 255 that stays the same as long as the process runs: for spreading things in time.
+    pub(crate) fn spread(&self) -> u64 {
+        self.0[0].into()
+    }
+}
+
 /// Derived keys in memory.
 pub struct Keyring {
     index: Zeroizing<[u8; 32]>,
@@ -43,10 +50,17 @@ pub struct Keyring {
 
 #[derive(Default)]
 struct Inner {
-    kept: VecDeque<(Tag, Arc<Key>)>,
+    kept: VecDeque<Kept>,
     pending: Vec<(Tag, Arc<Derivation>)>,
     queue: VecDeque<Job>,
     running: usize,
+}
+
+struct Kept {
+    tag: Tag,
+    /// The same without the password.
+    place: Tag,
+    key: Arc<Key>,
 }
 
 struct Job {
@@ -92,8 +106,16 @@ impl Keyring {
         lock(&self.inner)
             .kept
             .iter()
-            .find(|(kept, _)| *kept == tag)
-            .map(|(_, key)| key.clone())
+            .find(|kept| kept.tag == tag)
+            .map(|kept| kept.key.clone())
+    }
+
+    /// The keys in memory for this account, salt and iterations, whatever their passwords; the latest first.
+    pub fn known(&self, account: &str, kdf: &Kdf) -> Vec<Arc<Key>> {
+        let place = self.place_tag(account, kdf);
+        let inner = lock(&self.inner);
+        let here = inner.kept.iter().rev().filter(|kept| kept.place == place);
+        here.map(|kept| kept.key.clone()).collect()
     }
 
     /// The key from memory, or derived on a thread; logins that need the same key wait for one derivation.
@@ -145,13 +167,24 @@ impl Keyring {
     /// Keeps a key that has proved right.
     pub fn keep(&self, account: &str, password: &Secret, kdf: &Kdf, key: &Arc<Key>) {
         let tag = self.key_tag(account, password, kdf);
+        let place = self.place_tag(account, kdf);
         let mut inner = lock(&self.inner);
-        if !inner.kept.iter().any(|(kept, _)| *kept == tag) {
+        if !inner.kept.iter().any(|kept| kept.tag == tag) {
             if inner.kept.len() >= KEPT {
                 inner.kept.pop_front();
             }
-            inner.kept.push_back((tag, key.clone()));
+            let key = key.clone();
+            inner.kept.push_back(Kept { tag, place, key });
         }
+    }
+
+    fn place_tag(&self, account: &str, kdf: &Kdf) -> Tag {
+        self.tag(&[
+            b"place",
+            account.as_bytes(),
+            &kdf.salt,
+            &kdf.iterations.to_be_bytes(),
+        ])
     }
 
     fn key_tag(&self, account: &str, password: &Secret, kdf: &Kdf) -> Tag {
@@ -228,6 +261,30 @@ mod tests {
             iterations: 1,
         };
         assert!(keyring.cached("a", &password, &other).is_none());
+    }
+
+    #[test]
+    fn kept_keys_are_known_without_their_password() {
+        let keyring = Keyring::new(1).expect("randomness");
+        let keep = |password: &str| {
+            let password = Secret::new(password);
+            let key = block_on(keyring.derive("a", &password, &kdf(1))).expect("nothing waits");
+            assert!(
+                !keyring
+                    .known("a", &kdf(1))
+                    .iter()
+                    .any(|k| Arc::ptr_eq(k, &key)),
+                "not kept yet"
+            );
+            keyring.keep("a", &password, &kdf(1), &key);
+            key
+        };
+        let (first, second) = (keep("one"), keep("two"));
+        let known = keyring.known("a", &kdf(1));
+        assert!(
+            known.len() == 2 && Arc::ptr_eq(&known[0], &second) && Arc::ptr_eq(&known[1], &first)
+        );
+        assert!(keyring.known("b", &kdf(1)).is_empty() && keyring.known("a", &kdf(2)).is_empty());
     }
 
     #[test]

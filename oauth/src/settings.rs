@@ -133,6 +133,31 @@ impl Settings {
             .filter_map(|name| self.accounts.exact.get(name)?.as_ref())
     }
 
+    /// The section that this name means: compared exactly first, then ignoring letter case.
+    pub(crate) fn heading(&self, name: &str) -> Option<&str> {
+        if let Some(section) = self.document.section(name) {
+            return Some(section.name());
+        }
+        let folded = name.to_lowercase();
+        let mut names = self.document.sections().map(Section::name);
+        names.find(|heading| is_account(heading) && heading.to_lowercase() == folded)
+    }
+
+    /// An option as it stands in the section itself.
+    pub(crate) fn own_text(&self, heading: &str, option: &str) -> Option<&str> {
+        let entry = self.document.own(heading, option)?;
+        Some(entry.value()).filter(|value| !value.is_empty())
+    }
+
+    /// An option as it counts for the section: its own, else its catch-alls' (where allowed), else the default's.
+    pub(crate) fn text_for(&self, heading: &str, option: &str) -> Option<String> {
+        let mut headings = vec![heading];
+        if self.options.allow_catch_all_accounts {
+            headings.extend(self.accounts.catch_alls(heading));
+        }
+        reader::Reader::new(&self.document, headings).owned(option)
+    }
+
     /// What the configuration file holds of tokens in the section `heading`; nothing is inherited.
     pub fn saved(&self, heading: &str) -> Saved {
         Saved::from_document(&self.document, heading)

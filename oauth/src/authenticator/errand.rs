@@ -5,7 +5,7 @@ use super::{
     denial::{busy, consent_pending},
     flight::{Flight, Pause, Setback},
     lock,
-    saved::{Holdings, New, Opened, Refresh, Unlocked},
+    saved::{Holdings, New, Opened, Proof, Refresh, Unlocked},
 };
 use crate::{
     crypt::{Kdf, random},
@@ -25,8 +25,9 @@ pub(super) struct Errand {
     pub(super) authenticator: Arc<Authenticator>,
     pub(super) settings: Arc<Settings>,
     pub(super) account: Arc<Account>,
-    pub(super) password: Secret,
-    pub(super) client: IpAddr,
+    pub(super) proof: Proof,
+    /// `None` for a renewal ahead of its time.
+    pub(super) client: Option<IpAddr>,
     /// The server refused the access token with this tag: it has to be replaced whatever its expiry says.
     pub(super) force: Option<Tag>,
     pub(super) flight: Arc<Flight>,
@@ -70,9 +71,14 @@ impl Errand {
         if let Some(refresh_token) = found.opened.as_ref().and_then(|o| o.refresh.as_ref()) {
             match self.refresh(&found, refresh_token).await {
                 Ok(grant) => {
+                    self.still_ours(&found).await?;
                     return Ok(self.save(&found, &grant, Some(refresh_token)).await?);
                 }
                 Err(Failure::Ended(text)) => {
+                    if self.have_tokens_changed(&found).await? {
+                        // another process has replaced it, with the same provider's help
+                        return Err(Setback::Changed);
+                    }
                     tracing::warn!(account = %self.account.name, "the refresh token is of no more use: {text}");
                 }
                 Err(failure) => {
@@ -107,7 +113,45 @@ impl Errand {
         }
     }
 
-    async fn find(&self) -> Result<Found, Setback> {
+    /// Renews the access token ahead of its time, quietly and without the user.
+    pub(super) async fn renew(&self) -> Result<Secret, Setback> {
+        let found = self.find().await?;
+        let Some(opened) = &found.opened else {
+            return Err(Setback::Changed);
+        };
+        let Some(refresh_token) = &opened.refresh else {
+            return Ok(self.authorize(&found).await?);
+        };
+        match self.refresh(&found, refresh_token).await {
+            Ok(grant) => {
+                self.still_ours(&found).await?;
+                Ok(self.save(&found, &grant, Some(refresh_token)).await?)
+            }
+            Err(Failure::Ended(_)) if self.have_tokens_changed(&found).await? => {
+                Err(Setback::Changed)
+            }
+            Err(failure) => Err(self.denial(&failure).into()),
+        }
+    }
+
+    async fn have_tokens_changed(&self, found: &Found) -> Result<bool, Denial> {
+        let holdings = self.authenticator.holdings(&self.account).await?;
+        Ok(holdings.tokens() != found.holdings.tokens())
+    }
+
+    /// Tokens that were saved meanwhile under another password are not overwritten by a refresh of the old ones.
+    async fn still_ours(&self, found: &Found) -> Result<(), Setback> {
+        if !self.have_tokens_changed(found).await? || self.find().await?.opened.is_some() {
+            return Ok(());
+        }
+        tracing::warn!(
+            account = %self.account.name,
+            "a refreshed token is dropped: others have been saved meanwhile under another password"
+        );
+        Err(Setback::Changed)
+    }
+
+    pub(super) async fn find(&self) -> Result<Found, Setback> {
         let Errand {
             authenticator,
             account,
@@ -126,7 +170,7 @@ impl Errand {
             .unlock(
                 &authenticator.keyring,
                 account,
-                &self.password,
+                &self.proof,
                 plain.is_some(),
                 form,
             )
@@ -177,9 +221,10 @@ impl Errand {
             ..
         } = self;
         let now = authenticator.clock.now();
+        let ahead = matches!(self.proof, Proof::Keys);
         let pause = authenticator.state(&account.name, |state| state.pause);
         if let Some(left) = pause.and_then(|pause| pause.until.checked_sub(now)) {
-            if left > PATIENCE {
+            if left > PATIENCE || ahead {
                 return Err(Failure::Transient(format!(
                     "the provider failed a moment ago and is asked again in {left} seconds"
                 )));
@@ -194,6 +239,8 @@ impl Errand {
             state.pause = match &result {
                 Ok(_) | Err(Failure::Ended(_)) => None,
                 Err(Failure::Refused { .. }) if !refreshing => state.pause,
+                // it has its own pauses; no login waits for them
+                Err(_) if ahead => state.pause,
                 Err(_) => Some(Pause::after(state.pause, now, jitter)),
             };
         });
@@ -217,7 +264,11 @@ impl Errand {
         } else {
             ""
         };
-        tracing::warn!(account = %name, "no token: {text}{hint}");
+        match self.proof {
+            Proof::Password(_) => tracing::warn!(account = %name, "no token: {text}{hint}"),
+            // the sessions that are open do not need it, and the next login says it aloud
+            Proof::Keys => tracing::debug!(account = %name, "not renewed ahead of time: {text}"),
+        }
         match failure {
             Failure::Transient(_) => {
                 Denial::Temporary(format!("no token for {name} at the moment: {text}{hint}"))
@@ -263,6 +314,11 @@ impl Errand {
         });
         self.write(found, Some((&grant.access_token, expiry)), refresh, true)
             .await?;
+        if !account.own_section {
+            let mut spellings = lock(&authenticator.spellings);
+            let spelling = spellings.entry(account.name.to_lowercase());
+            spelling.or_insert_with(|| account.name.clone());
+        }
         tracing::info!(
             account = %account.name,
             "new access token, good for {} seconds{}", grant.expires_in,
@@ -303,12 +359,15 @@ impl Errand {
             account,
             ..
         } = self;
-        let form = authenticator.form(&self.settings);
+        let mut form = authenticator.form(&self.settings);
         let in_config = authenticator.config_saver.is_none();
-        let sealing = if requested && self.settings.options.encrypt_client_secret_on_first_use {
-            self.secret_to_seal(found).await
-        } else {
-            None
+        let sealing = match &self.proof {
+            Proof::Password(_)
+                if requested && self.settings.options.encrypt_client_secret_on_first_use =>
+            {
+                self.secret_to_seal(found).await
+            }
+            _ => None,
         };
         let own_secret = found
             .opened
@@ -322,15 +381,24 @@ impl Errand {
         };
         // what is there may have changed while the provider or the user was asked
         let holdings = authenticator.holdings(account).await?;
-        let kdf = match holdings.next_kdf(found.opened.as_ref(), sealing.is_some(), form) {
-            Some(kdf) => kdf,
-            None => Kdf::fresh(form.iterations).map_err(|e| trouble(&e))?,
+        let (kdf, key) = match &self.proof {
+            Proof::Password(password) => {
+                let kdf = match holdings.next_kdf(found.opened.as_ref(), sealing.is_some(), form) {
+                    Some(kdf) => kdf,
+                    None => Kdf::fresh(form.iterations).map_err(|e| trouble(&e))?,
+                };
+                let keyring = &authenticator.keyring;
+                let key = keyring.derive(&account.name, password, &kdf).await;
+                (kdf, key.map_err(|Busy| busy(&account.name))?)
+            }
+            Proof::Keys => {
+                let key = found.opened.as_ref().and_then(|opened| opened.key.clone());
+                let (kdf, key) = key.ok_or_else(|| trouble(&"no key is in memory"))?;
+                // more of them take the password
+                form.iterations = kdf.iterations;
+                (kdf, key)
+            }
         };
-        let key = authenticator
-            .keyring
-            .derive(&account.name, &self.password, &kdf)
-            .await
-            .map_err(|Busy| busy(&account.name))?;
         let new = New {
             heading: &account.name,
             access,
@@ -349,9 +417,10 @@ impl Errand {
                 "tokens are kept in memory until they can be saved: {error}"
             );
         }
-        authenticator
-            .keyring
-            .keep(&account.name, &self.password, &kdf, &key);
+        if let Proof::Password(password) = &self.proof {
+            let keyring = &authenticator.keyring;
+            keyring.keep(&account.name, password, &kdf, &key);
+        }
         if sealing.is_some() {
             lock(&authenticator.sealed).insert(account.name.clone());
             if in_config && account.own_section && account.headings.len() <= 1 {

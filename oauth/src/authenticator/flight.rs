@@ -90,6 +90,8 @@ pub(super) struct Aloft {
     pub(super) tag: Tag,
     /// Of the account's settings: a flight under older ones does not stand in the way.
     pub(super) fingerprint: [u8; 32],
+    /// Nobody waits for it: it renews a token ahead of its time.
+    pub(super) ahead: bool,
     pub(super) flight: Arc<Flight>,
 }
 
@@ -97,7 +99,6 @@ pub(super) struct Aloft {
 pub(super) struct Landing {
     pub(super) authenticator: Arc<Authenticator>,
     pub(super) account: Arc<str>,
-    pub(super) tag: Tag,
     pub(super) flight: Arc<Flight>,
 }
 
@@ -109,7 +110,9 @@ impl Landing {
 
     fn leave(&self) {
         self.authenticator.state(&self.account, |state| {
-            state.flights.retain(|aloft| aloft.tag != self.tag);
+            state
+                .flights
+                .retain(|aloft| !Arc::ptr_eq(&aloft.flight, &self.flight));
         });
     }
 }

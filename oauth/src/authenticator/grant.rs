@@ -3,6 +3,7 @@
 use super::{
     Denial,
     errand::{Errand, Found},
+    saved::Proof,
 };
 use crate::{
     consent::{CodeRequest, DeviceRequest, Who},
@@ -18,7 +19,13 @@ use crate::{
 };
 use futures_lite::future::or;
 use proxy_proto::Secret;
-use std::{fs::File, io::Read, path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    fs::File,
+    io::Read,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 use zeroize::Zeroizing;
 
 /// How long a user has to answer.
@@ -36,7 +43,8 @@ impl Errand {
             FlowKind::Device => return self.by_device(found).await,
             FlowKind::ServiceAccount => return self.by_service_account(found).await,
             FlowKind::Password => {
-                password::token_request(account, &self.auth(found).await?, &self.password)
+                let password = self.password()?;
+                password::token_request(account, &self.auth(found).await?, password)
             }
             FlowKind::ClientCredentials => {
                 client_credentials::token_request(account, &self.auth(found).await?)
@@ -258,17 +266,31 @@ impl Errand {
             .use_login_password_as_client_credentials_secret;
         Ok(
             if account.flow == FlowKind::ClientCredentials && by_password {
-                ClientAuth::Secret(self.password.clone())
+                match self.password() {
+                    Ok(password) => ClientAuth::Secret(password.clone()),
+                    Err(Denial::Denied(text) | Denial::Temporary(text)) => return Err(text),
+                }
             } else {
                 ClientAuth::None
             },
         )
     }
 
+    /// The login's password; a renewal ahead of its time has none.
+    fn password(&self) -> Result<&Secret, Denial> {
+        match &self.proof {
+            Proof::Password(password) => Ok(password),
+            Proof::Keys => Err(Denial::Temporary(format!(
+                "no token for {} without its password",
+                self.account.name
+            ))),
+        }
+    }
+
     fn who(&self, found: &Found) -> Who {
         Who {
             account: self.account.name.clone(),
-            client: Some(self.client),
+            client: self.client,
             password_differs: found.password_differs,
         }
     }
@@ -288,17 +310,17 @@ impl Errand {
 
 /// The contents of the file that `option` names; off the executor, and bounded.
 async fn read(path: PathBuf, option: &'static str) -> Result<Zeroizing<Vec<u8>>, String> {
-    blocking::unblock(move || {
-        let mut contents = Zeroizing::new(Vec::new());
-        File::open(&path)
-            .and_then(|file| file.take(LONGEST_FILE).read_to_end(&mut contents))
-            .map(|_| contents)
-            .map_err(|e| {
-                format!(
-                    "{option} names {}, which cannot be read: {e}",
-                    path.display()
-                )
-            })
-    })
-    .await
+    blocking::unblock(move || read_file(&path, option)).await
+}
+
+/// The same at once.
+pub(super) fn read_file(path: &Path, option: &str) -> Result<Zeroizing<Vec<u8>>, String> {
+    let mut contents = Zeroizing::new(Vec::new());
+    File::open(path)
+        .and_then(|file| file.take(LONGEST_FILE).read_to_end(&mut contents))
+        .map(|_| contents)
+        .map_err(|e| {
+            let path = path.display();
+            format!("{option} names {path}, which cannot be read: {e}")
+        })
 }

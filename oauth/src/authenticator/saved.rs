@@ -4,9 +4,54 @@ use crate::{
     crypt::{Damaged, Kdf, Key, NoRandomness, OpenError, format_of},
     keyring::{Busy, Keyring},
     settings::{Account, TokenFormat},
-    store::{Change, Saved, Saver, StoreError},
+    store::{Change, Saved, Saver, Store, StoreError},
 };
 use proxy_proto::Secret;
+use std::sync::Arc;
+
+/// What opens saved values.
+#[derive(Clone)]
+pub(super) enum Proof {
+    /// The login's password.
+    Password(Secret),
+    /// The keys that earlier logins have left in memory.
+    Keys,
+}
+
+impl Proof {
+    /// Nothing opens a saved value but its password, or a key that its password has given.
+    async fn open(
+        &self,
+        keyring: &Keyring,
+        account: &Account,
+        value: &Value,
+    ) -> Result<Result<(Secret, Arc<Key>), OpenError>, Busy> {
+        let kdf = match &value.kdf {
+            Ok(kdf) => kdf,
+            Err(damaged) => return Ok(Err(OpenError::Damaged(damaged.clone()))),
+        };
+        let open = |key: &Key| key.open(&value.heading, value.option, &value.text);
+        match self {
+            Proof::Password(password) => {
+                let key = keyring.derive(&account.name, password, kdf).await?;
+                Ok(open(&key).map(|text| {
+                    keyring.keep(&account.name, password, kdf, &key);
+                    (text, key)
+                }))
+            }
+            Proof::Keys => {
+                let mut result = Err(OpenError::WrongKey);
+                for key in keyring.known(&account.name, kdf) {
+                    result = open(&key).map(|text| (text, key));
+                    if result.is_ok() {
+                        break;
+                    }
+                }
+                Ok(result)
+            }
+        }
+    }
+}
 
 /// One encrypted value, where it stands, and how its key is derived.
 pub(super) struct Value {
@@ -19,6 +64,21 @@ pub(super) struct Value {
 }
 
 impl Value {
+    /// Opens it without any keyring; `derive` gives the key.
+    pub(super) fn open(
+        &self,
+        derive: &mut dyn FnMut(&Kdf) -> Arc<Key>,
+    ) -> Result<Secret, OpenError> {
+        match &self.kdf {
+            Ok(kdf) => derive(kdf).open(&self.heading, self.option, &self.text),
+            Err(damaged) => Err(OpenError::Damaged(damaged.clone())),
+        }
+    }
+
+    pub(super) fn option(&self) -> &'static str {
+        self.option
+    }
+
     fn iterations(&self) -> u32 {
         self.kdf.as_ref().map_or(0, |kdf| kdf.iterations)
     }
@@ -56,6 +116,18 @@ pub(super) struct Holdings {
     own_iterations: Option<String>,
 }
 
+/// The account's own heading first.
+fn headings(account: &Account) -> impl Iterator<Item = &str> {
+    let own: &str = &account.name;
+    std::iter::once(own).chain(
+        account
+            .headings
+            .iter()
+            .map(String::as_str)
+            .filter(move |heading| *heading != own),
+    )
+}
+
 /// One section of one store.
 struct Place {
     heading: String,
@@ -71,21 +143,13 @@ impl Holdings {
         saver: &Saver,
         config_saver: Option<&Saver>,
     ) -> Result<Self, StoreError> {
-        let own: &str = &account.name;
-        let headings = std::iter::once(own).chain(
-            account
-                .headings
-                .iter()
-                .map(String::as_str)
-                .filter(|heading| *heading != own),
-        );
         let mut places = Vec::new();
-        for heading in headings {
+        for heading in headings(account) {
             for (saver, elsewhere) in [(Some(saver), false), (config_saver, true)] {
                 if let Some(saver) = saver {
                     places.push(Place {
                         heading: heading.to_owned(),
-                        own: heading == own,
+                        own: heading == &*account.name,
                         elsewhere,
                         saved: saver.load(heading).await?,
                     });
@@ -93,6 +157,38 @@ impl Holdings {
             }
         }
         Ok(Holdings::find(&places))
+    }
+
+    /// The same from the stores themselves. It blocks.
+    pub(super) fn read(
+        account: &Account,
+        tokens: &dyn Store,
+        configuration: Option<&dyn Store>,
+    ) -> Result<Self, StoreError> {
+        let mut places = Vec::new();
+        for heading in headings(account) {
+            for (store, elsewhere) in [(Some(tokens), false), (configuration, true)] {
+                if let Some(store) = store {
+                    places.push(Place {
+                        heading: heading.to_owned(),
+                        own: heading == &*account.name,
+                        elsewhere,
+                        saved: store.load(heading)?,
+                    });
+                }
+            }
+        }
+        Ok(Holdings::find(&places))
+    }
+
+    /// Access token, refresh token and client secret.
+    pub(super) fn values(&self) -> [Option<&Value>; 3] {
+        [&self.access, &self.refresh, &self.secret].map(Option::as_ref)
+    }
+
+    /// Salt and iterations that go on being used for the account.
+    pub(super) fn kdf(&self) -> Option<&Kdf> {
+        self.kdf.as_ref()
     }
 
     fn find(places: &[Place]) -> Self {
@@ -164,27 +260,23 @@ impl Holdings {
         self.refresh.is_some()
     }
 
-    /// Tries the password. `plain_secret`: the account's client secret stands unencrypted in its settings, and comes first.
+    /// The tokens as they stand there, to see whether they are still the same.
+    pub(super) fn tokens(&self) -> [Option<&str>; 2] {
+        [&self.access, &self.refresh].map(|value| value.as_ref().map(|value| value.text.as_str()))
+    }
+
+    /// Tries the password, or the keys. `plain_secret`: the account's client secret stands unencrypted in its settings, and comes first.
     pub(super) async fn unlock(
         &self,
         keyring: &Keyring,
         account: &Account,
-        password: &Secret,
+        proof: &Proof,
         plain_secret: bool,
         form: Form,
     ) -> Result<Unlocked, Busy> {
-        let open = async |value: &Value| match &value.kdf {
-            Err(damaged) => Ok(Err(OpenError::Damaged(damaged.clone()))),
-            Ok(kdf) => {
-                let key = keyring.derive(&account.name, password, kdf).await?;
-                let opened = key.open(&value.heading, value.option, &value.text);
-                if opened.is_ok() {
-                    keyring.keep(&account.name, password, kdf, &key);
-                }
-                Ok(opened)
-            }
-        };
+        let open = async |value: &Value| proof.open(keyring, account, value).await;
         let mut opened = Opened {
+            key: None,
             access: None,
             refresh: None,
             secret: None,
@@ -193,7 +285,7 @@ impl Holdings {
         };
         if let Some(value) = self.secret.as_ref().filter(|_| !plain_secret) {
             match open(value).await? {
-                Ok(secret) => opened.secret = Some(secret),
+                Ok((secret, _)) => opened.secret = Some(secret),
                 Err(OpenError::WrongKey) => {
                     return Ok(Unlocked::Wrong {
                         secret: true,
@@ -211,8 +303,9 @@ impl Holdings {
         ] {
             let Some(value) = value else { continue };
             match open(value).await? {
-                Ok(token) => {
+                Ok((token, key)) => {
                     *to = Some(token);
+                    opened.key = value.kdf.clone().ok().map(|kdf| (kdf, key));
                     opened.stale |= value.stale(form);
                 }
                 Err(OpenError::WrongKey) => wrong = Some(value.iterations()),
@@ -241,7 +334,7 @@ impl Holdings {
         }
         if let Some(value) = &self.own_secret {
             // no guess any more: the password has just proved right
-            opened.own_secret = open(value).await?.ok();
+            opened.own_secret = open(value).await?.ok().map(|(secret, _)| secret);
             opened.stale |= opened.own_secret.is_some() && value.stale(form);
         }
         Ok(Unlocked::Open(opened))
@@ -365,6 +458,8 @@ pub(super) enum Refresh<'a> {
 
 /// What a password opened.
 pub(super) struct Opened {
+    /// What opened the tokens.
+    pub(super) key: Option<(Kdf, Arc<Key>)>,
     pub(super) access: Option<Secret>,
     pub(super) refresh: Option<Secret>,
     /// The client secret, where the encrypted one is used.

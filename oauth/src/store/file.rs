@@ -156,6 +156,33 @@ impl Store for FileStore {
 
     /// All or none, by one replacement of the file. Where nothing but `last_activity` would change, nothing is written.
     fn save_all(&self, sections: &[(String, Vec<Change>)]) -> Result<(), StoreError> {
+        self.write(sections, |_| true).map(|_| ())
+    }
+
+    /// Looks and writes under one lock.
+    fn save_unless_changed(
+        &self,
+        heading: &str,
+        seen: &Saved,
+        changes: &[Change],
+    ) -> Result<bool, StoreError> {
+        self.write(&[(heading.to_owned(), changes.to_vec())], |document| {
+            Saved::from_document(document, heading) == *seen
+        })
+    }
+
+    fn describe(&self) -> String {
+        self.path.display().to_string()
+    }
+}
+
+impl FileStore {
+    /// Writes unless the file as it stands is not `as_expected`; whether it was.
+    fn write(
+        &self,
+        sections: &[(String, Vec<Change>)],
+        as_expected: impl Fn(&Document) -> bool,
+    ) -> Result<bool, StoreError> {
         let mut writing = locked(&self.writing);
         let target = self.target()?;
         let _lock = lock::Lock::take(&target)?;
@@ -172,12 +199,15 @@ impl Store for FileStore {
             Some((bytes, _)) => self.parse(bytes, &target)?,
             None => Document::default(),
         };
+        if !as_expected(&document) {
+            return Ok(false);
+        }
         let edits: Vec<Edit<'_>> = sections
             .iter()
             .flat_map(|(h, changes)| edits(h, changes))
             .collect();
         if !edits.iter().any(|edit| worth_writing(&document, edit)) {
-            return Ok(());
+            return Ok(true);
         }
         document.apply(&edits).map_err(|error| {
             StoreError(format!(
@@ -199,11 +229,7 @@ impl Store for FileStore {
             let _ = fs::remove_file(replace::safety_copy(&target));
         }
         *locked(&self.cached) = None;
-        Ok(())
-    }
-
-    fn describe(&self) -> String {
-        self.path.display().to_string()
+        Ok(true)
     }
 }
 

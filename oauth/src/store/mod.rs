@@ -97,6 +97,24 @@ pub trait Store: Send + Sync {
             .iter()
             .try_for_each(|(heading, changes)| self.save(heading, changes))
     }
+    /// Makes the changes only while the section holds what was read of it before (`seen`); `false` where it holds something else by
+    /// now. A store that other processes write as well has to look and write in one step, which this default does not.
+    fn save_unless_changed(
+        &self,
+        heading: &str,
+        seen: &Saved,
+        changes: &[Change],
+    ) -> Result<bool, StoreError> {
+        if self.load(heading)? != *seen {
+            return Ok(false);
+        }
+        self.save(heading, changes).map(|()| true)
+    }
+    /// For the start of the program: looks whether the store can be used, and creates it where that has to be done beforehand. A
+    /// failure here leaves a store that works as soon as its cause is gone.
+    fn prepare(&self) -> Result<(), StoreError> {
+        Ok(())
+    }
     /// For logs: the file's path or the secret's name.
     fn describe(&self) -> String;
 }

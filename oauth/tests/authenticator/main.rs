@@ -1,9 +1,13 @@
 //! The authenticator with a scripted provider, a store in memory, a user that is a channel, and a clock that stands still.
 
+mod ahead;
+mod catch_alls;
 mod failures;
 mod flights;
 mod flows;
 mod logs;
 mod passwords;
+mod python;
+mod rekey;
 mod saved;
 mod world;

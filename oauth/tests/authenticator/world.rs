@@ -7,13 +7,14 @@ use oauth::{
     authenticator::{Attempt, Authenticator, Clock, Denial, Parts, Token},
     consent::{CodeAnswer, CodeRequest, Consent, ConsentError, DeviceRequest},
     settings::Settings,
-    store::{Change, Saved, Saver, Store, StoreError},
+    store::{Change, FileStore, Saved, Saver, Store, StoreError},
     transport::{Answer, Request, Transport, TransportError},
 };
 use proxy_proto::{BoxFuture, Protocol, Secret};
 use std::{
     collections::{HashMap, VecDeque},
     net::IpAddr,
+    path::Path,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     thread::{self, JoinHandle},
     time::Duration,
@@ -59,13 +60,36 @@ impl World {
     }
 
     pub(crate) fn with(config: &str, store: Arc<Memory>, clock: Arc<Stopped>) -> World {
+        let saver = Saver::new(store.clone());
+        World::over(settings(config), saver, None, store, clock)
+    }
+
+    /// Over files: the configuration, where tokens live unless there is a cache.
+    pub(crate) fn of_files(configuration: &Path, cache: Option<&Path>) -> World {
+        let bytes = std::fs::read_to_string(configuration).expect("a configuration");
+        let config = Saver::new(Arc::new(FileStore::configuration(configuration)));
+        let (saver, config_saver) = match cache {
+            None => (config, None),
+            Some(path) => (Saver::new(Arc::new(FileStore::cache(path))), Some(config)),
+        };
+        let clock = Arc::new(Stopped::new());
+        World::over(settings(&bytes), saver, config_saver, Arc::default(), clock)
+    }
+
+    fn over(
+        settings: Arc<Settings>,
+        saver: Arc<Saver>,
+        config_saver: Option<Arc<Saver>>,
+        store: Arc<Memory>,
+        clock: Arc<Stopped>,
+    ) -> World {
         let provider = Arc::new(Provider::new(store.log.clone()));
         let (asked, questions) = unbounded();
         let (shown, devices) = unbounded();
         let authenticator = Authenticator::new(Parts {
-            settings: settings(config),
-            saver: Saver::new(store.clone()),
-            config_saver: None,
+            settings,
+            saver,
+            config_saver,
             consent: Arc::new(Front { asked, shown }),
             transport: provider.clone(),
             spawn: Arc::new(|task| {
@@ -165,15 +189,16 @@ pub(crate) fn settings(config: &str) -> Arc<Settings> {
 
 /// What happened, in its order: requests, and saves with the options they changed.
 #[derive(Clone, Default)]
-pub(crate) struct Log(Arc<Mutex<Vec<String>>>);
+pub(crate) struct Log(Arc<(Mutex<Vec<String>>, Event)>);
 
 impl Log {
     fn push(&self, line: String) {
-        lock(&self.0).push(line);
+        lock(&self.0.0).push(line);
+        self.0.1.notify(usize::MAX);
     }
 
     pub(crate) fn lines(&self) -> Vec<String> {
-        lock(&self.0).clone()
+        lock(&self.0.0).clone()
     }
 }
 
@@ -341,6 +366,19 @@ impl Memory {
             .count()
     }
 
+    /// Until there have been so many.
+    pub(crate) fn wait_for_saves(&self, saves: usize) {
+        block_on(async {
+            loop {
+                let changed = self.log.0.1.listen();
+                if self.saves() >= saves {
+                    return;
+                }
+                changed.await;
+            }
+        });
+    }
+
     pub(crate) fn set_broken(&self, broken: bool) {
         *lock(&self.broken) = broken;
     }
@@ -392,6 +430,19 @@ impl Stopped {
         self.state.1.notify(usize::MAX);
     }
 
+    /// Until so many waits of so many seconds have begun.
+    pub(crate) fn wait_for_sleeps(&self, seconds: u64, count: usize) {
+        block_on(async {
+            loop {
+                let changed = self.state.1.listen();
+                if self.slept().iter().filter(|s| **s == seconds).count() >= count {
+                    return;
+                }
+                changed.await;
+            }
+        });
+    }
+
     /// The waits so far, in seconds.
     pub(crate) fn slept(&self) -> Vec<u64> {
         lock(&self.slept).clone()
@@ -404,12 +455,13 @@ impl Clock for Stopped {
     }
 
     fn sleep(&self, time: Duration) -> BoxFuture<()> {
+        let until = self.now() + time.as_secs();
         lock(&self.slept).push(time.as_secs());
+        self.state.1.notify(usize::MAX);
         if time.as_secs() <= 30 {
             self.advance(time.as_secs());
             return Box::pin(async {});
         }
-        let until = self.now() + time.as_secs();
         let state = self.state.clone();
         Box::pin(async move {
             loop {

@@ -357,3 +357,31 @@ fn names(folder: &Path) -> Vec<String> {
     names.sort();
     names
 }
+
+#[test]
+fn a_change_that_rests_on_what_was_read_is_made_only_while_that_stands() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("f");
+    fs::write(&path, "[a@x]\nclient_secret = s\nrefresh_token = one\n").unwrap();
+    let store = FileStore::configuration(&path);
+    let seen = store.load("a@x").unwrap();
+    let changes = [
+        set("refresh_token", "two"),
+        Change {
+            option: "client_secret",
+            value: None,
+        },
+    ];
+    // another process saves in between
+    let other = FileStore::configuration(&path);
+    other.save("a@x", &[set("refresh_token", "new")]).unwrap();
+    let before = fs::read(&path).unwrap();
+    assert!(!store.save_unless_changed("a@x", &seen, &changes).unwrap());
+    assert_eq!(fs::read(&path).unwrap(), before);
+    let seen = store.load("a@x").unwrap();
+    assert!(store.save_unless_changed("a@x", &seen, &changes).unwrap());
+    assert_eq!(
+        fs::read_to_string(&path).unwrap(),
+        "[a@x]\nrefresh_token = two\n"
+    );
+}

@@ -14,7 +14,7 @@ use std::{
 };
 
 const VARIABLE: &str = "STORE_TEST_VICTIM";
-const NEEDED: usize = 200;
+const NEEDED: usize = 1000;
 const SECTION: usize = 17;
 const WRITTEN: [&str; 4] = [
     "token_salt",
