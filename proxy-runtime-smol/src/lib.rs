@@ -96,6 +96,7 @@ mod connect;
 mod handshake;
 mod listen;
 mod pump;
+mod reactor;
 mod relay;
 mod runtime;
 mod session;
@@ -103,6 +104,7 @@ mod stop;
 mod stream;
 #[cfg(test)]
 mod tests;
+mod workers;
 
 pub use proxy_runtime::{
     BadNetwork, BadProxy, Bound, ListenError, ListenerConfig, Networks, Options, OutgoingProxy,

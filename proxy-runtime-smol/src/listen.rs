@@ -1,13 +1,15 @@
 //! Sockets that wait for mail clients.
 
-use crate::session::{self, Context};
+use crate::{
+    session::{self, Context},
+    workers::Crew,
+};
 use async_io::{Async, Timer};
 use proxy_runtime::{Backoff, Census, Current, Rare, admit};
-use smol::Executor;
 use std::{
     io,
     net::{SocketAddr, TcpListener},
-    sync::{Arc, Weak},
+    sync::Arc,
 };
 use tracing::warn;
 
@@ -17,7 +19,7 @@ pub(crate) async fn accept(
     current: Current,
     context: Arc<Context>,
     census: Arc<Census>,
-    executor: Weak<Executor<'static>>,
+    crew: Crew,
 ) {
     let mut backoff = Backoff::default();
     let mut turned_away = Rare::default();
@@ -60,17 +62,9 @@ pub(crate) async fn accept(
                 continue;
             }
         };
-        let Some(executor) = executor.upgrade() else {
+        let session = session::serve(context.clone(), config, tcp, address, ticket);
+        if !crew.begin(session) {
             return;
-        };
-        executor
-            .spawn(session::serve(
-                context.clone(),
-                config,
-                tcp,
-                address,
-                ticket,
-            ))
-            .detach();
+        }
     }
 }

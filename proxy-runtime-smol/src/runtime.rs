@@ -1,12 +1,12 @@
 //! Listeners and sessions on an executor of their own.
 
-use crate::{handshake::within, listen, session::Context, stop::Level};
+use crate::{handshake::within, listen, session::Context, stop::Level, workers::Workers};
 use async_io::Async;
 use proxy_proto::Authenticate;
 use proxy_runtime::{
     Acceptor, Bound, Census, Current, ListenError, ListenerConfig, Listeners, Options, Stopped,
 };
-use smol::{Executor, Task};
+use smol::Task;
 use std::{
     io,
     net::{SocketAddr, TcpListener},
@@ -24,8 +24,6 @@ pub struct Runtime {
     /// One change at a time.
     changing: smol::lock::Mutex<()>,
     listeners: Listeners<Tasks>,
-    /// The threads end when it is closed.
-    running: async_channel::Sender<()>,
 }
 
 impl Runtime {
@@ -38,18 +36,7 @@ impl Runtime {
             0 => thread::available_parallelism().map_or(1, NonZero::get),
             threads => threads,
         };
-        let executor = Arc::new(Executor::new());
-        let (running, ended) = async_channel::bounded::<()>(1);
-        for number in 1..=threads {
-            let executor = executor.clone();
-            let ended = ended.clone();
-            // Nothing is ever sent: receiving fails, and the thread ends, once the sender is gone.
-            thread::Builder::new()
-                .name(format!("sessions-{number}"))
-                .spawn(move || {
-                    let _ = async_io::block_on(executor.run(ended.recv()));
-                })?;
-        }
+        let workers = Workers::start(threads)?;
         let census = Census::new(options.max_sessions, options.max_sessions_per_address);
         let context = Context {
             authenticate,
@@ -61,14 +48,13 @@ impl Runtime {
         let tasks = Tasks {
             context: context.clone(),
             census: census.clone(),
-            executor,
+            workers,
         };
         Ok(Runtime {
             context,
             census,
             changing: smol::lock::Mutex::new(()),
             listeners: Listeners::new(tasks),
-            running,
         })
     }
 
@@ -118,7 +104,6 @@ impl Runtime {
 impl Drop for Runtime {
     fn drop(&mut self) {
         self.context.stop.raise(Level::Cut);
-        self.running.close();
     }
 }
 
@@ -126,19 +111,19 @@ impl Drop for Runtime {
 struct Tasks {
     context: Arc<Context>,
     census: Arc<Census>,
-    executor: Arc<Executor<'static>>,
+    workers: Workers,
 }
 
 impl Acceptor for Tasks {
     type Accepting = Task<()>;
 
     fn accept(&self, socket: TcpListener, current: Current) -> io::Result<Task<()>> {
-        Ok(self.executor.spawn(listen::accept(
+        Ok(self.workers.spawn(listen::accept(
             Async::new(socket)?,
             current,
             self.context.clone(),
             self.census.clone(),
-            Arc::downgrade(&self.executor),
+            self.workers.crew(),
         )))
     }
 

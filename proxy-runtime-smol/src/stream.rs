@@ -93,18 +93,13 @@ impl Stream {
         }
     }
 
-    /// Leaves what there is to be read for later: the task is woken for it when the reactor has looked at the other
-    /// sessions' sockets, too. Waking oneself is not enough: an executor runs many tasks before it returns to the reactor.
-    pub(crate) fn rest(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
-        let more = self.has_more();
-        let socket = match self {
-            Stream::Plain(socket) => socket,
-            Stream::ToClient(tls) => tls.get_mut().0,
-            Stream::ToServer(tls) => tls.socket_mut(),
-        };
-        match more {
-            true => socket.pause(cx),
-            false => socket.rest(cx),
+    /// Wakes the task when the other sessions' sockets have been looked at, too. Waking oneself is not enough: an executor
+    /// runs many tasks before its thread does that.
+    pub(crate) fn rest(&self, cx: &mut Context<'_>) -> io::Result<()> {
+        match self {
+            Stream::Plain(socket) => socket.rest(cx),
+            Stream::ToClient(tls) => tls.get_ref().0.rest(cx),
+            Stream::ToServer(tls) => tls.socket().rest(cx),
         }
     }
 }

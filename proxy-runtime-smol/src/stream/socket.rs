@@ -1,39 +1,33 @@
-//! A TCP connection that asks the kernel no more than it must.
+//! A TCP connection.
 
-use crate::buffer::{self, Lent};
+use crate::{
+    buffer::{self, Lent},
+    reactor::Registration,
+};
 use async_io::Async;
 use futures_lite::{AsyncRead, AsyncWrite};
 use std::{
     io::{self, IoSlice, Read, Write},
     net::{Shutdown, TcpStream},
     pin::Pin,
-    sync::{
-        Arc, Mutex, PoisonError,
-        atomic::{AtomicBool, Ordering},
-    },
-    task::{Context, Poll, Wake, Waker, ready},
+    task::{Context, Poll, ready},
     time::Duration,
 };
 
-/// A TCP connection, with a read-ahead for TLS.
-///
-/// A read that returns less than it could have has emptied the socket: the next one waits for the reactor at once, instead
-/// of asking the kernel in vain; and a task that was woken for another reason does not ask either.
+/// A TCP connection, with a read-ahead for TLS. It belongs to the task that uses it.
 pub(crate) struct Socket {
-    tcp: Async<TcpStream>,
-    bell: Arc<Bell>,
-    reading: Reading,
+    source: Source,
     ahead: Option<Ahead>,
     reads_ahead: bool,
 }
 
-enum Reading {
-    /// There may be bytes.
-    Ready,
-    /// There are none, or they are left for later: wait before the next read.
-    Drained,
-    /// The reactor was asked to tell when there are some.
-    Waiting,
+enum Source {
+    /// Served by the reactor of the thread on which it was made.
+    Own(TcpStream, Registration),
+    /// Served by async-io's, where the thread has none.
+    Shared(Async<TcpStream>),
+    /// It got lost on the way from one to the other.
+    Lost,
 }
 
 struct Ahead {
@@ -52,10 +46,15 @@ impl Socket {
         // Either fails only when the connection has gone already, which the next read tells.
         let _ = options.set_tcp_nodelay(true);
         let _ = options.set_tcp_keepalive(&keepalive);
+        let source = match Registration::new(tcp.get_ref()) {
+            Some(registration) => match tcp.into_inner() {
+                Ok(tcp) => Source::Own(tcp, registration),
+                Err(_) => Source::Lost,
+            },
+            None => Source::Shared(tcp),
+        };
         Socket {
-            tcp,
-            bell: Arc::new(Bell::new()),
-            reading: Reading::Ready,
+            source,
             ahead: None,
             reads_ahead: false,
         }
@@ -72,40 +71,34 @@ impl Socket {
         self.ahead.is_some()
     }
 
-    /// Wakes the task for the next bytes, those that are there already included, after the reactor has looked at all
-    /// sockets.
-    pub(super) fn rest(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
-        if !matches!(self.reading, Reading::Waiting) {
-            self.wait()?;
-        }
-        if !matches!(self.reading, Reading::Waiting) || self.bell.has_rung(cx.waker()) {
-            cx.waker().wake_by_ref();
-        }
-        Ok(())
-    }
-
-    /// Wakes the task after the reactor has looked at all sockets, whatever comes from this one.
-    pub(super) fn pause(&self, cx: &mut Context<'_>) -> io::Result<()> {
-        // The first answer may be one that was due earlier.
-        for _ in 0..2 {
-            match self.tcp.poll_writable(cx) {
-                Poll::Pending => return Ok(()),
-                Poll::Ready(result) => result?,
+    /// Wakes the task when the thread's other sockets have been looked at, too.
+    pub(super) fn rest(&self, cx: &mut Context<'_>) -> io::Result<()> {
+        match &self.source {
+            Source::Own(_, registration) => registration.rest(cx),
+            Source::Shared(tcp) => {
+                // The first answer may be one that was due earlier.
+                for _ in 0..2 {
+                    match tcp.poll_writable(cx) {
+                        Poll::Pending => return Ok(()),
+                        Poll::Ready(result) => result?,
+                    }
+                }
+                cx.waker().wake_by_ref();
             }
+            Source::Lost => return Err(lost()),
         }
-        cx.waker().wake_by_ref();
         Ok(())
     }
 
     /// Writes what the kernel takes at once, for a last word on a connection that is given up.
     pub(super) fn write_now(&self, bytes: &[u8]) -> io::Result<usize> {
-        self.tcp.get_ref().write(bytes)
+        self.tcp()?.write(bytes)
     }
 
     /// Closes with a reset, as a peer does that crashes.
     #[cfg(test)]
     pub(crate) fn reset(self) {
-        let options = socket2::SockRef::from(self.tcp.get_ref());
+        let options = socket2::SockRef::from(self.tcp().unwrap());
         let _ = options.set_linger(Some(Duration::ZERO));
     }
 
@@ -115,106 +108,47 @@ impl Socket {
         cx: &mut Context<'_>,
         bytes: &mut [u8],
     ) -> Poll<io::Result<usize>> {
-        loop {
-            match self.tcp.get_ref().peek(bytes) {
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    ready!(self.tcp.poll_readable(cx))?;
-                }
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                result => return Poll::Ready(result),
+        match &self.source {
+            Source::Own(tcp, registration) => {
+                registration.poll_read(cx, || tcp.peek(bytes).map(|count| (count, true)))
             }
+            Source::Shared(tcp) => loop {
+                match tcp.get_ref().peek(bytes) {
+                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                        ready!(tcp.poll_readable(cx))?;
+                    }
+                    Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                    result => return Poll::Ready(result),
+                }
+            },
+            Source::Lost => Poll::Ready(Err(lost())),
         }
     }
 
     /// One read of the kernel's buffer, `bytes` not being empty.
     fn poll_kernel(&mut self, cx: &mut Context<'_>, bytes: &mut [u8]) -> Poll<io::Result<usize>> {
-        loop {
-            match self.reading {
-                Reading::Ready => match self.tcp.get_ref().read(bytes) {
-                    Ok(count) => {
-                        if 0 < count && count < bytes.len() {
-                            self.reading = Reading::Drained;
-                        }
-                        return Poll::Ready(Ok(count));
-                    }
-                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                        self.reading = Reading::Drained;
-                    }
-                    Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                    Err(error) => return Poll::Ready(Err(error)),
-                },
-                Reading::Drained => self.wait()?,
-                Reading::Waiting => {
-                    if !self.bell.has_rung(cx.waker()) {
-                        return Poll::Pending;
-                    }
-                    self.reading = Reading::Ready;
-                }
-            }
+        match &mut self.source {
+            Source::Own(tcp, registration) => registration.poll_read(cx, || {
+                let count = tcp.read(bytes)?;
+                // A read that returns less than it could has emptied the socket.
+                Ok((count, count == 0 || count == bytes.len()))
+            }),
+            Source::Shared(tcp) => Pin::new(tcp).poll_read(cx, bytes),
+            Source::Lost => Poll::Ready(Err(lost())),
         }
     }
 
-    /// Asks the reactor to ring the bell once there are bytes, those that are there already included.
-    fn wait(&mut self) -> io::Result<()> {
-        self.bell.hush();
-        let waker = Waker::from(self.bell.clone());
-        let mut cx = Context::from_waker(&waker);
-        // The first answer may be about bytes that have been read since.
-        for _ in 0..2 {
-            match self.tcp.poll_readable(&mut cx) {
-                Poll::Pending => {
-                    self.reading = Reading::Waiting;
-                    return Ok(());
-                }
-                Poll::Ready(result) => result?,
-            }
-        }
-        self.reading = Reading::Ready;
-        Ok(())
-    }
-}
-
-/// Tells one socket's news apart from the other reasons for which its task is woken.
-struct Bell {
-    rung: AtomicBool,
-    task: Mutex<Waker>,
-}
-
-impl Bell {
-    fn new() -> Self {
-        Bell {
-            rung: AtomicBool::new(false),
-            task: Mutex::new(Waker::noop().clone()),
+    fn tcp(&self) -> io::Result<&TcpStream> {
+        match &self.source {
+            Source::Own(tcp, _) => Ok(tcp),
+            Source::Shared(tcp) => Ok(tcp.get_ref()),
+            Source::Lost => Err(lost()),
         }
     }
-
-    fn hush(&self) {
-        self.rung.store(false, Ordering::SeqCst);
-    }
-
-    /// Whether it has rung; if not, this task will be woken by it.
-    fn has_rung(&self, waker: &Waker) -> bool {
-        // The task must be known before looking, or a ring between the two is missed.
-        self.task
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone_from(waker);
-        self.rung.load(Ordering::SeqCst)
-    }
 }
 
-impl Wake for Bell {
-    fn wake(self: Arc<Self>) {
-        self.wake_by_ref();
-    }
-
-    fn wake_by_ref(self: &Arc<Self>) {
-        self.rung.store(true, Ordering::SeqCst);
-        self.task
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .wake_by_ref();
-    }
+fn lost() -> io::Error {
+    io::ErrorKind::NotConnected.into()
 }
 
 impl AsyncRead for Socket {
@@ -258,7 +192,11 @@ impl AsyncWrite for Socket {
         cx: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.get_mut().tcp).poll_write(cx, bytes)
+        match &mut self.get_mut().source {
+            Source::Own(tcp, registration) => registration.poll_write(cx, || tcp.write(bytes)),
+            Source::Shared(tcp) => Pin::new(tcp).poll_write(cx, bytes),
+            Source::Lost => Poll::Ready(Err(lost())),
+        }
     }
 
     fn poll_write_vectored(
@@ -266,15 +204,21 @@ impl AsyncWrite for Socket {
         cx: &mut Context<'_>,
         bytes: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.get_mut().tcp).poll_write_vectored(cx, bytes)
+        match &mut self.get_mut().source {
+            Source::Own(tcp, registration) => {
+                registration.poll_write(cx, || tcp.write_vectored(bytes))
+            }
+            Source::Shared(tcp) => Pin::new(tcp).poll_write_vectored(cx, bytes),
+            Source::Lost => Poll::Ready(Err(lost())),
+        }
     }
 
-    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.get_mut().tcp).poll_flush(cx)
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
     }
 
     fn poll_close(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match self.tcp.get_ref().shutdown(Shutdown::Write) {
+        match self.tcp()?.shutdown(Shutdown::Write) {
             // The peer was faster.
             Err(error) if error.kind() == io::ErrorKind::NotConnected => Poll::Ready(Ok(())),
             result => Poll::Ready(result),

@@ -81,8 +81,8 @@ impl TlsToServer {
         }
     }
 
-    pub(crate) fn socket_mut(&mut self) -> &mut Socket {
-        &mut self.socket
+    pub(crate) fn socket(&self) -> &Socket {
+        &self.socket
     }
 
     /// Whether another read may yield bytes without asking the kernel.

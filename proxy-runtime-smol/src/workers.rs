@@ -1,0 +1,137 @@
+//! The threads that run sessions.
+
+use crate::reactor::Reactor;
+use async_channel::Receiver;
+use futures_lite::{FutureExt, future::yield_now};
+use smol::{Executor, Task};
+use std::{
+    future::Future,
+    io,
+    sync::{
+        Arc, Weak,
+        atomic::{AtomicUsize, Ordering},
+    },
+    thread,
+};
+
+/// Tasks that a thread runs before it looks at its sockets again.
+const BATCH: usize = 32;
+
+/// Threads, each with an executor and a reactor of its own: a session stays on the thread where it began, so that nothing
+/// is handed from one thread to another, and no lock is contended, for its bytes. They end when this is dropped.
+pub(crate) struct Workers {
+    each: Arc<[Arc<Worker>]>,
+    /// They end when it is closed.
+    running: async_channel::Sender<()>,
+}
+
+struct Worker {
+    executor: Executor<'static>,
+    /// Sessions that are open.
+    sessions: AtomicUsize,
+}
+
+impl Workers {
+    /// # Errors
+    /// When a thread cannot be started.
+    pub(crate) fn start(threads: usize) -> io::Result<Self> {
+        let (running, ended) = async_channel::bounded::<()>(1);
+        let mut each = Vec::new();
+        for number in 1..=threads {
+            let worker = Arc::new(Worker {
+                executor: Executor::new(),
+                sessions: AtomicUsize::new(0),
+            });
+            let (mine, ended) = (worker.clone(), ended.clone());
+            thread::Builder::new()
+                .name(format!("sessions-{number}"))
+                .spawn(move || mine.run(&ended))?;
+            each.push(worker);
+        }
+        Ok(Workers {
+            each: each.into(),
+            running,
+        })
+    }
+
+    /// Runs something that is no session.
+    pub(crate) fn spawn(&self, future: impl Future<Output = ()> + Send + 'static) -> Task<()> {
+        self.each[0].executor.spawn(future)
+    }
+
+    pub(crate) fn crew(&self) -> Crew {
+        Crew(Arc::downgrade(&self.each))
+    }
+}
+
+impl Drop for Workers {
+    fn drop(&mut self) {
+        self.running.close();
+    }
+}
+
+impl Worker {
+    fn run(&self, ended: &Receiver<()>) {
+        let tasks = async {
+            loop {
+                for _ in 0..BATCH {
+                    self.executor.tick().await;
+                }
+                yield_now().await;
+            }
+        };
+        // Nothing is ever sent: receiving fails once the sender is gone.
+        let all = tasks.or(async {
+            let _ = ended.recv().await;
+        });
+        match Reactor::new() {
+            Ok(reactor) => reactor.block_on(all),
+            // Not on this system: that of async-io serves all threads.
+            Err(_) => async_io::block_on(all),
+        }
+    }
+}
+
+/// Starts sessions, as long as there are workers.
+#[derive(Clone)]
+pub(crate) struct Crew(Weak<[Arc<Worker>]>);
+
+impl Crew {
+    /// Gives the session to the thread that has the fewest. False when the workers are gone.
+    pub(crate) fn begin(&self, session: impl Future<Output = ()> + Send + 'static) -> bool {
+        let Some(workers) = self.0.upgrade() else {
+            return false;
+        };
+        let open = |worker: &&Arc<Worker>| worker.sessions.load(Ordering::Relaxed);
+        let Some(worker) = workers.iter().min_by_key(open) else {
+            return false;
+        };
+        let place = Place::take(worker);
+        worker
+            .executor
+            .spawn(async move {
+                session.await;
+                drop(place);
+            })
+            .detach();
+        true
+    }
+}
+
+/// Counts a session of one worker.
+struct Place(Weak<Worker>);
+
+impl Place {
+    fn take(worker: &Arc<Worker>) -> Self {
+        worker.sessions.fetch_add(1, Ordering::Relaxed);
+        Place(Arc::downgrade(worker))
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        if let Some(worker) = self.0.upgrade() {
+            worker.sessions.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+}
