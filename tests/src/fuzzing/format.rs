@@ -286,8 +286,17 @@ pub(super) struct Canaries(u32);
 impl Canaries {
     fn next(&mut self) -> String {
         self.0 += 1;
-        format!("{CANARY}{:04x}", self.0)
+        canary(self.0)
     }
+
+    /// All passwords so far.
+    pub(super) fn passwords(&self) -> impl Iterator<Item = String> {
+        (1..=self.0).map(canary)
+    }
+}
+
+fn canary(number: u32) -> String {
+    format!("{CANARY}{number:04x}")
 }
 
 #[cfg(test)]

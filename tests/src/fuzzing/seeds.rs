@@ -22,11 +22,15 @@ pub fn seeds(transcript: &Transcript) -> Vec<(&'static str, Vec<u8>)> {
     seeds
 }
 
-/// The inputs that scripted clients give: every script of a protocol, against a scripted server.
+/// The inputs that scripted clients give: every script of a protocol, against a scripted server, once as what the fuzzer
+/// says and once as what is said for it.
 pub fn scripts(protocol: Protocol) -> Vec<(&'static str, Vec<u8>)> {
     let config = SessionConfig::new(protocol);
     let mut seeds = Vec::new();
-    for script in client_scripts(protocol) {
+    for (at, script) in (0u8..).zip(client_scripts(protocol)) {
+        let both = SCRIPTED_SERVER | SCRIPTED_CLIENT | at << 2;
+        let header = Header::write(&config, 1, both);
+        seeds.push((super::target_of(protocol), header.to_vec()));
         for (target, extra) in [
             (super::target_of(protocol), SCRIPTED_SERVER),
             ("input", 0),
