@@ -335,12 +335,12 @@ impl Session {
     fn settle_piece_by_piece<'a>(&mut self, bytes: &'a [u8]) -> &'a [u8] {
         let mut rest = bytes;
         while self.core.phase == Phase::Settling && !rest.is_empty() {
-            // A command's tag and verb stand at its beginning; further on only blanks and line ends decide.
+            // A command's tag and verb stand at its beginning; further on only the end of its line decides.
             let piece = match self.core.client.receive.len() {
                 ..600 => 1,
                 _ => rest
                     .iter()
-                    .position(|b| b" \r\n".contains(b))
+                    .position(|b| b"\r\n".contains(b))
                     .map_or(rest.len(), |at| at + 1),
             };
             self.keep(Side::Client, &rest[..piece]);
