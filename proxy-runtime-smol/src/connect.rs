@@ -1,7 +1,6 @@
 //! Connections to servers: every address of the name is tried.
 
-use crate::stream::Socket;
-use async_io::{Async, Timer};
+use crate::{stream::Socket, timer::Timer};
 use futures_lite::{AsyncReadExt, AsyncWriteExt};
 use proxy_proto::BoxFuture;
 use proxy_runtime::{DialogueProgress, ListenerConfig, OutgoingProxy, trouble};
@@ -9,7 +8,7 @@ use std::{
     collections::VecDeque,
     future::{Future, poll_fn},
     io,
-    net::{IpAddr, SocketAddr, TcpStream},
+    net::{IpAddr, SocketAddr},
     pin::Pin,
     task::{Context, Poll},
     time::Duration,
@@ -21,15 +20,14 @@ const STAGGER: Duration = Duration::from_millis(250);
 /// Connects to the server of a listener, through its outgoing proxy if it has one. The error is fit to be shown to a client.
 pub(crate) async fn to_server(config: &ListenerConfig) -> Result<Socket, String> {
     let (host, port) = (&*config.upstream_host, config.upstream_port);
-    let tcp = match &config.outgoing_proxy {
-        None => connect(host, port).await?,
-        Some(proxy) => through(proxy, host, port).await?,
-    };
-    Ok(Socket::new(tcp))
+    match &config.outgoing_proxy {
+        None => connect(host, port).await,
+        Some(proxy) => through(proxy, host, port).await,
+    }
 }
 
 /// Connects to the first address of `host` that answers.
-async fn connect(host: &str, port: u16) -> Result<Async<TcpStream>, String> {
+async fn connect(host: &str, port: u16) -> Result<Socket, String> {
     let addresses = match host.parse::<IpAddr>() {
         Ok(address) => vec![SocketAddr::new(address, port)],
         Err(_) => smol::net::resolve((host, port))
@@ -43,17 +41,17 @@ async fn connect(host: &str, port: u16) -> Result<Async<TcpStream>, String> {
 }
 
 /// Asks the proxy for a connection to the server.
-async fn through(proxy: &OutgoingProxy, host: &str, port: u16) -> Result<Async<TcpStream>, String> {
+async fn through(proxy: &OutgoingProxy, host: &str, port: u16) -> Result<Socket, String> {
     let broken = |error: io::Error| trouble::proxy_broke(proxy, &trouble::plain(&error));
     let connected = connect(proxy.host(), proxy.port()).await;
     let mut tcp = connected.map_err(|why| trouble::proxy_broke(proxy, &why))?;
-    proxy_runtime::prepare(tcp.get_ref());
     let mut dialogue = proxy.dialogue(host, port);
     let mut bytes = [0; 512];
     loop {
         tcp.write_all(&dialogue.transmit()).await.map_err(broken)?;
         // What follows the proxy's answer is the server's, and perhaps TLS: it is looked at, not taken.
-        let count = tcp.peek(&mut bytes).await.map_err(broken)?;
+        let count = poll_fn(|cx| tcp.poll_peek(cx, &mut bytes)).await;
+        let count = count.map_err(broken)?;
         if count == 0 {
             return Err(broken(io::ErrorKind::UnexpectedEof.into()));
         }
@@ -69,7 +67,7 @@ async fn through(proxy: &OutgoingProxy, host: &str, port: u16) -> Result<Async<T
     }
 }
 
-type Attempt = (SocketAddr, BoxFuture<io::Result<Async<TcpStream>>>);
+type Attempt = (SocketAddr, BoxFuture<io::Result<Socket>>);
 
 struct Race {
     waiting: VecDeque<SocketAddr>,
@@ -93,7 +91,7 @@ impl Race {
     fn start_next(&mut self) {
         if let Some(address) = self.waiting.pop_front() {
             self.running
-                .push((address, Box::pin(Async::<TcpStream>::connect(address))));
+                .push((address, Box::pin(Socket::connect(address))));
             self.next = match self.waiting.is_empty() {
                 true => Timer::never(),
                 false => Timer::after(STAGGER),
@@ -101,11 +99,7 @@ impl Race {
         }
     }
 
-    #[allow(clippy::type_complexity)]
-    fn poll(
-        &mut self,
-        cx: &mut Context<'_>,
-    ) -> Poll<Result<Async<TcpStream>, Vec<(SocketAddr, io::Error)>>> {
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<Socket, Vec<(SocketAddr, io::Error)>>> {
         loop {
             let mut index = 0;
             let failed_before = self.failures.len();
@@ -147,7 +141,7 @@ mod tests {
         let address = open.local_addr().unwrap();
         let mut race = Race::new([closed, address].into());
         let tcp = smol::block_on(poll_fn(|cx| race.poll(cx))).unwrap();
-        assert_eq!(tcp.get_ref().peer_addr().unwrap(), address);
+        assert_eq!(tcp.tcp().unwrap().peer_addr().unwrap(), address);
     }
 
     #[test]

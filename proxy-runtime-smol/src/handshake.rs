@@ -1,7 +1,9 @@
 //! TLS handshakes on either side, and what to tell when one fails.
 
-use crate::stream::{Socket, Stream, TlsToServer};
-use async_io::Timer;
+use crate::{
+    stream::{Socket, Stream, TlsToServer},
+    timer::Timer,
+};
 use futures_lite::FutureExt;
 use futures_rustls::TlsAcceptor;
 use proxy_runtime::trouble;

@@ -104,6 +104,7 @@ mod stop;
 mod stream;
 #[cfg(test)]
 mod tests;
+mod timer;
 mod workers;
 
 pub use proxy_runtime::{

@@ -2,9 +2,10 @@
 
 use crate::{
     session::{self, Context},
+    timer::Timer,
     workers::Crew,
 };
-use async_io::{Async, Timer};
+use async_io::Async;
 use proxy_runtime::{Backoff, Census, Current, Rare, admit};
 use std::{
     io,

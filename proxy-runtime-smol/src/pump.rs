@@ -6,8 +6,8 @@ use crate::{
     session::Context,
     stop::{Level, Watch},
     stream::Stream,
+    timer::Timer,
 };
-use async_io::Timer;
 use proxy_proto::{
     Bearer, BoxFuture, Event, LoginRequest, Reason, Refusal, RequestId, Session, Side, Time,
     Upstream, UpstreamTls,

@@ -4,8 +4,8 @@ use crate::{
     buffer::{self, Lent},
     stop::{Level, Watch},
     stream::Stream,
+    timer::Timer,
 };
-use async_io::Timer;
 use proxy_proto::Side;
 use std::{
     future::{Future, poll_fn},
@@ -48,7 +48,12 @@ pub(crate) enum Why {
 
 /// Relays until both sides have ended. A side's EOF is passed on once its bytes are out. At shutdown nothing is injected,
 /// which could land inside a message: the client is no longer read, the server's bytes are drained for at most `drain`.
-pub(crate) async fn relay(client: Stream, server: Stream, watch: Watch, drain: Duration) -> Ended {
+pub(crate) fn relay(
+    client: Stream,
+    server: Stream,
+    watch: Watch,
+    drain: Duration,
+) -> impl Future<Output = Ended> + Send {
     let mut relay = Relay {
         client,
         server,
@@ -61,14 +66,16 @@ pub(crate) async fn relay(client: Stream, server: Stream, watch: Watch, drain: D
         draining: None,
         timer: None,
     };
-    let why = poll_fn(|cx| relay.poll(cx)).await;
-    if matches!(why, Why::Stopped | Why::HalfClosed) {
-        relay.close().await;
-    }
-    Ended {
-        up: relay.up.moved,
-        down: relay.down.moved,
-        why,
+    async move {
+        let why = poll_fn(|cx| relay.poll(cx)).await;
+        if matches!(why, Why::Stopped | Why::HalfClosed) {
+            Box::pin(relay.close()).await;
+        }
+        Ended {
+            up: relay.up.moved,
+            down: relay.down.moved,
+            why,
+        }
     }
 }
 
@@ -84,7 +91,7 @@ struct Relay {
     /// When the drain must be over.
     draining: Option<Instant>,
     /// Only there when one side has ended, or in a drain.
-    timer: Option<Timer>,
+    timer: Option<Box<Timer>>,
 }
 
 impl Relay {
@@ -125,13 +132,13 @@ impl Relay {
             }
             if moved || self.timer.is_none() {
                 let quiet = Instant::now() + QUIET;
-                self.timer = Some(Timer::at(match self.server_spoke_last {
+                self.timer = Some(Box::new(Timer::at(match self.server_spoke_last {
                     true => quiet.min(deadline),
                     false => deadline,
-                }));
+                })));
             }
         } else if (self.up.finished || self.down.finished) && (moved || self.timer.is_none()) {
-            self.timer = Some(Timer::after(HALF_CLOSED));
+            self.timer = Some(Box::new(Timer::after(HALF_CLOSED)));
         }
         let Some(timer) = &mut self.timer else {
             return Poll::Pending;

@@ -74,7 +74,13 @@ async fn identified(
 ) {
     let client = match &config.proxy_protocol {
         None => Some(address),
-        Some(_) => balanced::client(&context, &config, &mut tcp, address, ticket).await,
+        // On the heap, and only while it lasts: a session has as much room as the largest of its steps.
+        Some(_) => {
+            Box::pin(balanced::client(
+                &context, &config, &mut tcp, address, ticket,
+            ))
+            .await
+        }
     };
     if let Some(client) = client {
         Span::current().record("client", tracing::field::display(client));

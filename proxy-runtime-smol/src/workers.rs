@@ -107,6 +107,8 @@ impl Crew {
             return false;
         };
         let place = Place::take(worker);
+        // A future that is awaited by another one is kept twice: once as it was, once as it runs.
+        let session = Box::pin(session);
         worker
             .executor
             .spawn(async move {

@@ -3,8 +3,9 @@
 use std::{
     future::Future,
     io,
-    net::TcpStream,
+    net::{SocketAddr, TcpStream},
     task::{Context, Poll},
+    time::Instant,
 };
 
 pub(crate) enum Reactor {}
@@ -26,6 +27,10 @@ impl Registration {
         None
     }
 
+    pub(crate) async fn connect(_: SocketAddr) -> Option<io::Result<(TcpStream, Self)>> {
+        None
+    }
+
     pub(crate) fn poll_read<T>(
         &self,
         _: &mut Context<'_>,
@@ -43,6 +48,22 @@ impl Registration {
     }
 
     pub(crate) fn rest(&self, _: &Context<'_>) {
+        match *self {}
+    }
+}
+
+pub(crate) enum Alarm {}
+
+impl Alarm {
+    pub(crate) fn new() -> Option<Self> {
+        None
+    }
+
+    pub(crate) fn set(&mut self, _: Option<Instant>) {
+        match *self {}
+    }
+
+    pub(crate) fn poll(&mut self, _: &mut Context<'_>) -> Poll<()> {
         match *self {}
     }
 }

@@ -8,10 +8,9 @@ use async_io::Async;
 use futures_lite::{AsyncRead, AsyncWrite};
 use std::{
     io::{self, IoSlice, Read, Write},
-    net::{Shutdown, TcpStream},
+    net::{Shutdown, SocketAddr, TcpStream},
     pin::Pin,
     task::{Context, Poll, ready},
-    time::Duration,
 };
 
 /// A TCP connection, with a read-ahead for TLS. It belongs to the task that uses it.
@@ -37,27 +36,38 @@ struct Ahead {
 }
 
 impl Socket {
-    /// Takes a new connection over; small segments leave at once and a dead peer is noticed in some minutes.
+    /// Takes a new connection over.
     pub(crate) fn new(tcp: Async<TcpStream>) -> Self {
-        let options = socket2::SockRef::from(tcp.get_ref());
-        let keepalive = socket2::TcpKeepalive::new()
-            .with_time(Duration::from_secs(300))
-            .with_interval(Duration::from_secs(60));
-        // Either fails only when the connection has gone already, which the next read tells.
-        let _ = options.set_tcp_nodelay(true);
-        let _ = options.set_tcp_keepalive(&keepalive);
-        let source = match Registration::new(tcp.get_ref()) {
+        Socket::of(match Registration::new(tcp.get_ref()) {
             Some(registration) => match tcp.into_inner() {
                 Ok(tcp) => Source::Own(tcp, registration),
                 Err(_) => Source::Lost,
             },
             None => Source::Shared(tcp),
-        };
-        Socket {
+        })
+    }
+
+    /// Connects to one address.
+    pub(crate) async fn connect(address: SocketAddr) -> io::Result<Self> {
+        Ok(Socket::of(match Registration::connect(address).await {
+            Some(result) => {
+                let (tcp, registration) = result?;
+                Source::Own(tcp, registration)
+            }
+            None => Source::Shared(Async::<TcpStream>::connect(address).await?),
+        }))
+    }
+
+    fn of(source: Source) -> Self {
+        let socket = Socket {
             source,
             ahead: None,
             reads_ahead: false,
+        };
+        if let Ok(tcp) = socket.tcp() {
+            proxy_runtime::prepare(tcp);
         }
+        socket
     }
 
     /// From here on more may be read than is asked for: only right when all that follows is TLS.
@@ -99,7 +109,7 @@ impl Socket {
     #[cfg(test)]
     pub(crate) fn reset(self) {
         let options = socket2::SockRef::from(self.tcp().unwrap());
-        let _ = options.set_linger(Some(Duration::ZERO));
+        let _ = options.set_linger(Some(std::time::Duration::ZERO));
     }
 
     /// The first bytes, left in place: how many there are, 0 at the end.
@@ -138,7 +148,7 @@ impl Socket {
         }
     }
 
-    fn tcp(&self) -> io::Result<&TcpStream> {
+    pub(crate) fn tcp(&self) -> io::Result<&TcpStream> {
         match &self.source {
             Source::Own(tcp, _) => Ok(tcp),
             Source::Shared(tcp) => Ok(tcp.get_ref()),
