@@ -1,11 +1,15 @@
-//! Where tokens live: the configuration file, another file.
+//! Where tokens live: the configuration file, another file, AWS Secrets Manager (with the feature `aws`).
 
 use crate::document::Document;
 use std::fmt;
 
+#[cfg(feature = "aws")]
+mod aws;
 mod file;
 mod saver;
 
+#[cfg(feature = "aws")]
+pub use aws::AwsStore;
 pub use file::FileStore;
 pub use saver::{Outcome, Saver, Unsaved};
 
@@ -73,7 +77,7 @@ pub struct Change {
     pub value: Option<String>,
 }
 
-/// Why a store could not be read or written; says which file and what to do.
+/// Why a store could not be read or written; says which file or secret and what to do.
 #[derive(Debug, Clone)]
 pub struct StoreError(pub String);
 
