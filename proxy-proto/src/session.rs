@@ -424,6 +424,9 @@ impl Session {
         } else {
             self.machine.settle(&mut self.core, &held)
         };
+        if self.core.phase != Phase::Settling {
+            return false; // what was held has ended the session
+        }
         match settled {
             Settled::Used(used) => {
                 self.core.unsettled = Some(unsettled.saturating_sub(used));
