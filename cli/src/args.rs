@@ -29,11 +29,16 @@ pub struct Args {
     pub local_server_auth: bool,
 
     /// The configuration file
-    #[arg(long, value_name = "PATH", default_value = "emailproxy.config")]
+    #[arg(
+        long,
+        value_name = "PATH",
+        default_value = "emailproxy.config",
+        global = true
+    )]
     pub config_file: PathBuf,
 
     /// Keep tokens in this file (or AWS secret) instead of the configuration file
-    #[arg(long, value_name = "PATH-or-aws:ID")]
+    #[arg(long, value_name = "PATH-or-aws:ID", global = true)]
     pub cache_store: Option<CacheStore>,
 
     /// Log to this file (rotated at 32 MiB, ten kept) instead of standard error
@@ -54,6 +59,33 @@ pub struct Args {
 pub enum Command {
     /// Try the proxy without any account: sandbox provider, sandbox mail server and proxy in one process, on loopback only
     Demo(DemoArgs),
+
+    /// Change an account's local password without a new approval: its saved tokens are encrypted under the new one
+    ///
+    /// Asks for the old and the new password at the terminal; otherwise reads them from standard input, one a line. They are never
+    /// given on the command line, where other users of the machine could see them. A running proxy may go on running: it takes the
+    /// new password at the next login.
+    ///
+    /// Exit codes: 0 when done; 1 for a wrong password, or a store in trouble; 2 for a wrong command line or configuration, or
+    /// where nothing is saved. Unless it is 0, nothing was changed.
+    Passwd {
+        /// The account's address, as in its heading
+        #[arg(value_name = "ACCOUNT")]
+        account: String,
+    },
+
+    /// Encrypt a client secret before its first use: `client_secret` becomes `client_secret_encrypted`
+    ///
+    /// With client credentials or a service account, whoever logs in first chooses the password: this chooses it beforehand. Of a
+    /// service account's key file the contents are encrypted. All accounts that a catch-all covers have to use its password.
+    ///
+    /// Asks for the password at the terminal, twice; otherwise reads one line from standard input. A running proxy has to read the
+    /// configuration again (SIGHUP). Exit codes as for `passwd`.
+    EncryptSecret {
+        /// The account's address, or the catch-all's heading such as @example.com
+        #[arg(value_name = "ACCOUNT|@DOMAIN")]
+        section: String,
+    },
 }
 
 /// Options of `emailproxy demo`.
@@ -170,6 +202,28 @@ mod tests {
                 .to_string()
                 .contains(env!("CARGO_PKG_VERSION"))
         );
+    }
+
+    #[test]
+    fn files_may_be_named_before_or_behind_the_command() {
+        for line in [
+            "--config-file x --cache-store y passwd a@b.example",
+            "passwd a@b.example --config-file x --cache-store y",
+        ] {
+            let args = parse(line).unwrap();
+            assert_eq!(args.config_file, PathBuf::from("x"), "{line}");
+            assert_eq!(args.cache_store, Some(CacheStore::File("y".into())));
+            assert!(
+                matches!(args.command, Some(Command::Passwd { account }) if account == "a@b.example")
+            );
+        }
+        let args = parse("encrypt-secret @b.example").unwrap();
+        assert!(
+            matches!(args.command, Some(Command::EncryptSecret { section }) if section == "@b.example")
+        );
+        // a password has no place there
+        assert!(parse("passwd a@b.example secret").is_err());
+        assert!(parse("encrypt-secret").is_err());
     }
 
     #[test]

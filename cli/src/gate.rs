@@ -30,4 +30,8 @@ impl Authenticate for Gate {
             }
         })
     }
+
+    fn session_opened(&self, user: &str) -> Box<dyn Send + Sync> {
+        Box::new(self.0.session_opened(user))
+    }
 }

@@ -8,6 +8,7 @@
 //!   log                 demo (a sandbox, and the proxy in front of it)        consent: receiver, terminal
 //! ```
 //!
+//! - [`accounts`]: what is done to saved values without serving: another password, secrets encrypted beforehand.
 //! - [`args`]: the command line, which is the Python tool's and more.
 //! - [`log`]: text to standard error or to a rotated file; secrets stay out.
 //! - [`signals`]: reload, debug, end.
@@ -43,6 +44,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod accounts;
 pub mod args;
 pub mod consent;
 pub mod demo;
@@ -68,5 +70,7 @@ pub fn run() -> ExitCode {
     match &args.command {
         None => serve::run(&args, &log),
         Some(args::Command::Demo(demo)) => demo::run(demo, &log),
+        Some(args::Command::Passwd { account }) => accounts::passwd(&args, account),
+        Some(args::Command::EncryptSecret { section }) => accounts::encrypt_secret(&args, section),
     }
 }

@@ -1,0 +1,213 @@
+//! `emailproxy passwd` and `emailproxy encrypt-secret`: saved values under another password, without a login.
+
+use crate::{
+    args::{Args, CacheStore},
+    serve::{FAILED, UNUSABLE},
+};
+use oauth::{
+    authenticator::{
+        NEW_ITERATIONS,
+        rekey::{self, RekeyError, Stores},
+    },
+    settings::{Settings, Severity},
+    store::{FileStore, Store},
+};
+use proxy_proto::Secret;
+use std::{
+    io::{self, BufRead, IsTerminal, Read, Write},
+    process::ExitCode,
+};
+use zeroize::Zeroizing;
+
+/// Longest line that is read for a password, in bytes: more than any login may have.
+const LONGEST_LINE: u64 = 32 * 1024;
+
+/// `emailproxy passwd ACCOUNT`.
+pub fn passwd(args: &Args, account: &str) -> ExitCode {
+    end(change(args, account))
+}
+
+/// `emailproxy encrypt-secret ACCOUNT|@DOMAIN`.
+pub fn encrypt_secret(args: &Args, section: &str) -> ExitCode {
+    end(encrypt(args, section))
+}
+
+/// Why a command was not carried out.
+struct Failure {
+    code: u8,
+    text: String,
+}
+
+fn unusable(text: String) -> Failure {
+    let code = UNUSABLE;
+    Failure { code, text }
+}
+
+fn failed(text: String) -> Failure {
+    let code = FAILED;
+    Failure { code, text }
+}
+
+impl From<RekeyError> for Failure {
+    fn from(error: RekeyError) -> Self {
+        let text = error.to_string();
+        match error {
+            RekeyError::Configuration(_) => unusable(text),
+            RekeyError::Password(_) | RekeyError::Store(_) => failed(text),
+        }
+    }
+}
+
+fn end(result: Result<String, Failure>) -> ExitCode {
+    // There is nobody to tell where neither can be written.
+    match result {
+        Ok(done) => {
+            let _ = writeln!(io::stdout(), "{done}");
+            ExitCode::SUCCESS
+        }
+        Err(Failure { code, text }) => {
+            let _ = writeln!(io::stderr(), "emailproxy: {text}");
+            ExitCode::from(code)
+        }
+    }
+}
+
+fn change(args: &Args, name: &str) -> Result<String, Failure> {
+    let settings = settings(args)?;
+    let open = Open::new(args)?;
+    let asked = Asked::new();
+    let old = asked.password(
+        &format!("Password of {name} until now: "),
+        "the old password",
+    )?;
+    let new = asked.new_password(
+        &format!("New password of {name}: "),
+        "the new password, behind the old one,",
+    )?;
+    let done = rekey::change_password(&settings, open.stores(), name, &old, &new, NEW_ITERATIONS)?;
+    Ok(format!(
+        "The password of {} is changed: {} in {} can be opened with the new one only. Change it in your mail programs too; a running \
+         proxy takes it from the next login on.",
+        done.heading,
+        done.options.join(", "),
+        open.tokens.describe()
+    ))
+}
+
+fn encrypt(args: &Args, name: &str) -> Result<String, Failure> {
+    let settings = settings(args)?;
+    let open = Open::new(args)?;
+    let file = rekey::key_file(&settings, name).map(|path| path.display().to_string());
+    let asked = Asked::new();
+    let password =
+        asked.new_password(&format!("Password for logins of {name}: "), "the password")?;
+    let done = rekey::encrypt_secret(&settings, open.stores(), name, &password, NEW_ITERATIONS)?;
+    let mut text = format!(
+        "The client secret of [{}] is encrypted as client_secret_encrypted, and client_secret is taken out of {}. Log in with this \
+         password; a running proxy has to read the configuration again (SIGHUP).",
+        done.heading,
+        args.config_file.display()
+    );
+    if let Some(file) = file {
+        text.push_str(&format!(
+            " The key itself still stands in {file}: move it to a safe place, or delete it."
+        ));
+    }
+    Ok(text)
+}
+
+fn settings(args: &Args) -> Result<Settings, Failure> {
+    let loaded = Settings::load(&args.config_file);
+    loaded.settings.ok_or_else(|| {
+        let errors = loaded
+            .problems
+            .iter()
+            .filter(|problem| problem.severity == Severity::Error)
+            .map(|problem| match problem.line {
+                Some(line) => format!("{}:{line}: {}", args.config_file.display(), problem.text),
+                None => problem.text.clone(),
+            });
+        unusable(errors.collect::<Vec<_>>().join("\n"))
+    })
+}
+
+/// The stores that the command line names.
+struct Open {
+    tokens: Box<dyn Store>,
+    configuration: Option<FileStore>,
+}
+
+impl Open {
+    fn new(args: &Args) -> Result<Open, Failure> {
+        let configuration = FileStore::configuration(&args.config_file);
+        let tokens: Box<dyn Store> = match &args.cache_store {
+            None => {
+                return Ok(Open {
+                    tokens: Box::new(configuration),
+                    configuration: None,
+                });
+            }
+            Some(CacheStore::File(path)) => Box::new(FileStore::cache(path)),
+            Some(CacheStore::Aws(id)) => {
+                return Err(unusable(format!(
+                    "--cache-store aws:{id}: this build cannot keep tokens in AWS Secrets Manager"
+                )));
+            }
+        };
+        Ok(Open {
+            tokens,
+            configuration: Some(configuration),
+        })
+    }
+
+    fn stores(&self) -> Stores<'_> {
+        Stores {
+            tokens: &*self.tokens,
+            configuration: self.configuration.as_ref().map(|store| store as &dyn Store),
+        }
+    }
+}
+
+/// Asks for passwords: at the terminal without echo, else on standard input.
+struct Asked {
+    terminal: bool,
+}
+
+impl Asked {
+    fn new() -> Asked {
+        let terminal = io::stdin().is_terminal();
+        Asked { terminal }
+    }
+
+    /// `what` says in an error what was expected.
+    fn password(&self, prompt: &str, what: &str) -> Result<Secret, Failure> {
+        let trouble = |error: io::Error| failed(format!("{what} cannot be read: {error}"));
+        if self.terminal {
+            let line = Zeroizing::new(rpassword::prompt_password(prompt).map_err(trouble)?);
+            return Ok(Secret::new(line.as_str()));
+        }
+        let mut line = Zeroizing::new(String::with_capacity(1024));
+        io::stdin()
+            .lock()
+            .take(LONGEST_LINE)
+            .read_line(&mut line)
+            .map_err(trouble)?;
+        let text = line.strip_suffix('\n').unwrap_or(&line);
+        let text = text.strip_suffix('\r').unwrap_or(text);
+        if text.is_empty() {
+            return Err(failed(format!(
+                "{what} is missing: it is read from the next line of standard input, or asked for at a terminal"
+            )));
+        }
+        Ok(Secret::new(text))
+    }
+
+    /// At the terminal, where nobody sees what is typed, it is asked for twice.
+    fn new_password(&self, prompt: &str, what: &str) -> Result<Secret, Failure> {
+        let password = self.password(prompt, what)?;
+        if self.terminal && self.password("The same again: ", what)? != password {
+            return Err(failed("the two differ: nothing was changed".to_owned()));
+        }
+        Ok(password)
+    }
+}
