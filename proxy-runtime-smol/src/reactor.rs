@@ -14,3 +14,6 @@ pub(crate) use epoll::{Alarm, Reactor, Registration};
 mod none;
 #[cfg(not(target_os = "linux"))]
 pub(crate) use none::{Alarm, Reactor, Registration};
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests;

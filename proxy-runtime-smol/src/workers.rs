@@ -137,3 +137,47 @@ impl Drop for Place {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::HashMap;
+
+    #[test]
+    fn the_thread_with_the_fewest_sessions_gets_the_next() {
+        let workers = Workers::start(2).unwrap();
+        let crew = workers.crew();
+        let (told, names) = async_channel::unbounded();
+        let mut ends = Vec::new();
+        let mut begin = || {
+            let (end, ended) = async_channel::bounded::<()>(1);
+            let told = told.clone();
+            ends.push(end);
+            assert!(crew.begin(async move {
+                told.send(thread::current().name().unwrap().to_owned())
+                    .await
+                    .unwrap();
+                let _ = ended.recv().await;
+                drop(told);
+            }));
+            names.recv_blocking().unwrap()
+        };
+        let mut sessions = HashMap::<_, u32>::new();
+        for _ in 0..4 {
+            *sessions.entry(begin()).or_default() += 1;
+        }
+        assert_eq!(sessions.into_values().collect::<Vec<_>>(), [2, 2]);
+
+        drop(ends);
+        // All are given back before the next one looks.
+        while workers
+            .each
+            .iter()
+            .any(|worker| worker.sessions.load(Ordering::Relaxed) > 0)
+        {
+            thread::yield_now();
+        }
+        drop(workers);
+        assert!(!crew.begin(async {}));
+    }
+}

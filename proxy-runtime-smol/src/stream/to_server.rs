@@ -37,6 +37,8 @@ pub(crate) struct TlsToServer {
     failure: Option<io::Error>,
     /// Nothing more comes from the server.
     ended: bool,
+    /// rustls has refused something. It must not be asked again: it may panic.
+    failed: bool,
     /// Our close_notify is in `outgoing`, or has left.
     said_goodbye: bool,
 }
@@ -61,6 +63,7 @@ impl TlsToServer {
             outgoing: Outgoing::default(),
             failure: None,
             ended: false,
+            failed: false,
             said_goodbye: false,
         };
         // Nothing has come yet: this makes the ClientHello.
@@ -224,6 +227,8 @@ impl TlsToServer {
             }
             done += discard;
             if result.is_err() {
+                self.failed = true;
+                self.ended = true;
                 self.send_alert(&mut wire[done..]);
                 return (done, result);
             }
@@ -254,6 +259,9 @@ impl TlsToServer {
             &mut [u8],
         ) -> Result<usize, EncryptError>,
     ) -> io::Result<()> {
+        if self.failed {
+            return Err(io::ErrorKind::BrokenPipe.into());
+        }
         // rustls goes through what has come before it lets us write; mostly that is nothing.
         let mut incoming = std::mem::take(&mut self.incoming);
         let (done, result) = self.work(&mut incoming, &mut Sink::nothing());

@@ -3,15 +3,18 @@
 mod handshakes;
 mod relays;
 mod suite;
+mod to_server;
 
 use crate::{
-    handshake,
+    handshake::{self, within},
+    reactor::Reactor,
     stream::{Socket, Stream},
 };
 use async_io::Async;
-use futures_lite::{AsyncRead, AsyncWrite};
+use futures_lite::{AsyncRead, AsyncWrite, future::block_on};
 use proxy_runtime::testing::Authority;
 use std::{
+    future::Future,
     io,
     net::{TcpListener, TcpStream},
     pin::Pin,
@@ -50,6 +53,20 @@ impl AsyncWrite for Stream {
     fn poll_close(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         Stream::poll_close(self.get_mut(), cx)
     }
+}
+
+/// On a reactor of the test's own, as sessions have one.
+fn patiently<T>(future: impl Future<Output = T>) -> T {
+    let future = async { within(PATIENCE, future).await.expect("it hangs") };
+    match Reactor::new() {
+        Ok(reactor) => reactor.block_on(future),
+        Err(_) => block_on(future),
+    }
+}
+
+/// On async-io's reactor, as on systems where sessions have no other one.
+fn elsewhere<T>(future: impl Future<Output = T>) -> T {
+    block_on(async { within(PATIENCE, future).await.expect("it hangs") })
 }
 
 /// Two ends of one TCP connection: the one that connected, the one that accepted.
