@@ -245,7 +245,7 @@ impl Imap {
         }
         let limits = &core.config.limits;
         let mut framer = Framer::default();
-        let mut literal = 0;
+        let mut literal = 0usize;
         loop {
             return match framer.look(held, limits.imap_line, true) {
                 Framed::Complete(len) => self.settle_frame(core, &held[..len]),
@@ -260,7 +260,7 @@ impl Imap {
                         // Refused before its literal: the client does not send it.
                         self.settle_frame(core, &held[..end])
                     } else if authentication {
-                        literal += len;
+                        literal = literal.saturating_add(len);
                         if literal > limits.imap_literal {
                             core.close(Reason::Limit(
                                 Side::Client,
