@@ -1,6 +1,6 @@
 //! Connections to servers: every address of the name is tried.
 
-use crate::{stream::Socket, timer::Timer};
+use crate::{resolve::resolve, stream::Socket, timer::Timer};
 use futures_lite::{AsyncReadExt, AsyncWriteExt};
 use proxy_proto::BoxFuture;
 use proxy_runtime::{DialogueProgress, ListenerConfig, OutgoingProxy, trouble};
@@ -30,7 +30,7 @@ pub(crate) async fn to_server(config: &ListenerConfig) -> Result<Socket, String>
 async fn connect(host: &str, port: u16) -> Result<Socket, String> {
     let addresses = match host.parse::<IpAddr>() {
         Ok(address) => vec![SocketAddr::new(address, port)],
-        Err(_) => smol::net::resolve((host, port))
+        Err(_) => resolve(host, port)
             .await
             .map_err(|error| trouble::unresolved(host, &error))?,
     };

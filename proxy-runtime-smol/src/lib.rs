@@ -101,6 +101,7 @@ mod listen;
 mod pump;
 mod reactor;
 mod relay;
+mod resolve;
 mod runtime;
 mod session;
 mod stop;
