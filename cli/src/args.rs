@@ -1,5 +1,6 @@
 //! The command line. What the Python tool's users have in their scripts and service files goes on working.
 
+use crate::runtime;
 use clap::{Parser, Subcommand};
 use std::{convert::Infallible, path::PathBuf, str::FromStr};
 
@@ -40,6 +41,16 @@ pub struct Args {
     /// Keep tokens in this file (or AWS secret) instead of the configuration file
     #[arg(long, value_name = "PATH-or-aws:ID", global = true)]
     pub cache_store: Option<CacheStore>,
+
+    /// What sessions run on
+    #[arg(
+        long,
+        value_name = "RUNTIME",
+        value_enum,
+        default_value_t,
+        global = true
+    )]
+    pub runtime: runtime::Kind,
 
     /// Log to this file (rotated at 32 MiB, ten kept) instead of standard error
     #[arg(long, value_name = "PATH", global = true)]
@@ -136,6 +147,7 @@ mod tests {
         assert!(args.command.is_none());
         assert!(!args.external_auth && !args.local_server_auth && !args.debug && !args.no_gui);
         assert_eq!((args.cache_store, args.log_file), (None, None));
+        assert_eq!(args.runtime, runtime::Kind::Smol);
     }
 
     #[test]
@@ -175,10 +187,22 @@ mod tests {
     }
 
     #[test]
+    fn a_runtime_is_smol_or_std() {
+        for (line, kind) in [
+            ("--runtime smol", runtime::Kind::Smol),
+            ("--runtime std", runtime::Kind::Std),
+            ("demo --runtime std", runtime::Kind::Std),
+        ] {
+            assert_eq!(parse(line).unwrap().runtime, kind, "{line}");
+        }
+    }
+
+    #[test]
     fn wrong_command_lines_end_with_exit_code_2() {
         for line in [
             "--nonsense",
             "--config-file",
+            "--runtime tokio",
             "serve-me",
             "demo --port-base 65000",
         ] {

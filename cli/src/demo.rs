@@ -8,6 +8,7 @@ use crate::{
     consent::{Announce, Front, Receiver, Terminal, Way},
     log::Log,
     proxy::{Proxy, Source, Unusable},
+    runtime,
     serve::{FAILED, UNUSABLE, until_ended},
     signals::Signals,
 };
@@ -31,13 +32,14 @@ const OTHER: &str = "brook@example.org";
 const PASSWORD: &str = "demo";
 
 /// Runs the demo until SIGTERM or SIGINT.
-pub fn run(args: &DemoArgs, log: &Log) -> ExitCode {
+pub fn run(args: &DemoArgs, runtime: runtime::Kind, log: &Log) -> ExitCode {
+    runtime::raise_open_files_limit();
     smol::block_on(async {
         let mut signals = match Signals::catch() {
             Ok(signals) => signals,
             Err(error) => return failed(&format!("cannot catch signals: {error}")),
         };
-        let demo = match Demo::start(args).await {
+        let demo = match Demo::start(args, runtime).await {
             Ok(demo) => demo,
             Err(DemoError::Io(error)) => return failed(&format!("the demo cannot start: {error}")),
             Err(DemoError::Unusable(Unusable(problems))) => {
@@ -91,7 +93,7 @@ impl Demo {
     /// # Errors
     ///
     /// When there is no port, file or thread to be had, or the proxy does not start.
-    pub async fn start(args: &DemoArgs) -> Result<Demo, DemoError> {
+    pub async fn start(args: &DemoArgs, runtime: runtime::Kind) -> Result<Demo, DemoError> {
         let sandbox = Sandbox::start(sandbox::Options::default())?;
         let ports = Ports::choose(args.port_base)?;
         let config_file = sandbox.folder().join("emailproxy.config");
@@ -111,7 +113,7 @@ impl Demo {
             config_file: config_file.clone(),
             cache_store: None,
         };
-        let proxy = Proxy::start(source, Arc::new(consent)).await?;
+        let proxy = Proxy::start(source, runtime, Arc::new(consent)).await?;
         Ok(Demo {
             proxy,
             ports,

@@ -1,4 +1,4 @@
-//! The `emailproxy` command: puts accounts and tokens ([`oauth`]), sessions ([`proxy_runtime_smol`]) and the people who use
+//! The `emailproxy` command: puts accounts and tokens ([`oauth`]), sessions ([`proxy_runtime_smol`], [`proxy_runtime_std`]) and the people who use
 //! them together.
 //!
 //! ```text
@@ -14,6 +14,7 @@
 //! - [`signals`]: reload, debug, end.
 //! - [`consent`]: how a user is asked: the browser's redirect is received, or pasted.
 //! - [`proxy`]: one configuration, served; can be embedded (the end-to-end tests do).
+//! - [`runtime`]: what sessions run on, tasks or threads.
 //! - [`serve`]: the command without a subcommand.
 //! - [`demo`]: the same in front of a sandbox, for a first look without any account.
 //!
@@ -23,6 +24,7 @@
 //! use emailproxy::{
 //!     consent::{Front, Receiver, Terminal, Way},
 //!     proxy::{Proxy, Source, Unusable},
+//!     runtime::Kind,
 //! };
 //! use std::{sync::Arc, time::Duration};
 //!
@@ -30,7 +32,7 @@
 //! smol::block_on(async {
 //!     let consent = Front::new(Way::Auto, Receiver::default(), Terminal::default(), None);
 //!     let source = Source { config_file: "emailproxy.config".into(), cache_store: None };
-//!     let proxy = Proxy::start(source, Arc::new(consent)).await?;
+//!     let proxy = Proxy::start(source, Kind::Smol, Arc::new(consent)).await?;
 //!     for listener in proxy.listeners() {
 //!         println!("{} listens at {:?}", listener.heading, listener.addresses);
 //!     }
@@ -51,6 +53,7 @@ pub mod demo;
 mod gate;
 pub mod log;
 pub mod proxy;
+pub mod runtime;
 pub mod serve;
 pub mod signals;
 
@@ -69,7 +72,7 @@ pub fn run() -> ExitCode {
     };
     match &args.command {
         None => serve::run(&args, &log),
-        Some(args::Command::Demo(demo)) => demo::run(demo, &log),
+        Some(args::Command::Demo(demo)) => demo::run(demo, args.runtime, &log),
         Some(args::Command::Passwd { account }) => accounts::passwd(&args, account),
         Some(args::Command::EncryptSecret { section }) => accounts::encrypt_secret(&args, section),
     }

@@ -113,6 +113,7 @@ fn targets(debug: bool) -> Targets {
         "oauth",
         "proxy_proto",
         "proxy_runtime_smol",
+        "proxy_runtime_std",
         "sandbox",
     ]
     .into_iter()
@@ -211,7 +212,7 @@ fn own(target: &str) -> bool {
     let root = target.split("::").next().unwrap_or_default();
     matches!(
         root,
-        "emailproxy" | "oauth" | "proxy_runtime_smol" | "sandbox"
+        "emailproxy" | "oauth" | "proxy_runtime_smol" | "proxy_runtime_std" | "sandbox"
     )
 }
 

@@ -1,16 +1,21 @@
 //! One configuration, served: the authenticator and the runtime that belong together, and how they change at a reload.
 
-use crate::gate::Gate;
+use crate::{
+    args::CacheStore,
+    gate::Gate,
+    runtime::{Kind, Runtime},
+};
 use oauth::{
     authenticator::{Authenticator, NEW_ITERATIONS, Parts, Spawn, SystemClock},
     consent::Consent,
     settings::{Loaded, LocalStartTls, Problem, Server, Settings, Severity},
-    store::{FileStore, Saver},
+    store::{FileStore, Saver, Store},
     transport::Http,
 };
 use proxy_proto::{LocalTls, SessionConfig, UpstreamTls};
 use proxy_runtime_smol::{
-    Bound, ListenError, ListenerConfig, Options, Runtime, Trust, server_config,
+    BadNetwork, Bound, ListenError, ListenerConfig, Networks, Options, OutgoingProxy, Trust,
+    server_config,
 };
 use std::{
     fs, io,
@@ -25,8 +30,8 @@ use tracing::{Instrument, Level, error, info, warn};
 pub struct Source {
     /// `--config-file`.
     pub config_file: PathBuf,
-    /// `--cache-store`, where it is a file.
-    pub cache_store: Option<PathBuf>,
+    /// `--cache-store`.
+    pub cache_store: Option<CacheStore>,
 }
 
 /// Why a configuration cannot be served: one line per problem, each with its place and what to do.
@@ -47,15 +52,23 @@ impl Proxy {
     ///
     /// # Errors
     ///
-    /// When the file cannot be read, a port cannot be bound, or nothing is left to serve.
-    pub async fn start(source: Source, consent: Arc<dyn Consent>) -> Result<Proxy, Unusable> {
+    /// When the file cannot be read, a port cannot be bound, nothing is left to serve, or the cache store cannot be one.
+    pub async fn start(
+        source: Source,
+        kind: Kind,
+        consent: Arc<dyn Consent>,
+    ) -> Result<Proxy, Unusable> {
+        let cache = match source.cache_store.clone() {
+            None => None,
+            Some(store) => Some(smol::unblock(move || open(&store)).await?),
+        };
         let settings = Arc::new(load(&source)?);
         let listeners = listeners(&source, &settings)?;
         let spawn: Spawn = Arc::new(|flight| smol::spawn(flight.in_current_span()).detach());
         let config = Saver::new(Arc::new(FileStore::configuration(&source.config_file)));
-        let (saver, config_saver) = match &source.cache_store {
+        let (saver, config_saver) = match &cache {
             None => (config, None),
-            Some(path) => (Saver::new(Arc::new(FileStore::cache(path))), Some(config)),
+            Some(cache) => (Saver::new(cache.clone()), Some(config)),
         };
         let transport = Http::new().map_err(|error| Unusable(vec![error.to_string()]))?;
         let authenticator = Authenticator::new(Parts {
@@ -69,17 +82,20 @@ impl Proxy {
             new_iterations: NEW_ITERATIONS,
         })
         .map_err(|error| Unusable(vec![error.to_string()]))?;
-        let mut options = Options::default();
-        if let Some(limit) = settings.options.max_sessions {
-            options.max_sessions = Some(limit);
-        }
-        if let Some(limit) = settings.options.max_sessions_per_address {
-            options.max_sessions_per_address = Some(limit);
-        }
-        let runtime = Runtime::start(Arc::new(Gate(authenticator.clone())), options)
-            .map_err(|error| Unusable(vec![format!("cannot start threads: {error}")]))?;
+        let options = options(&settings);
+        let runtime = Runtime::start(kind, Arc::new(Gate(authenticator.clone())), options)
+            .map_err(|error| Unusable(vec![format!("cannot begin to serve: {error}")]))?;
         apply(&runtime, &source, &settings, listeners).await?;
         announce(&source, &settings, &runtime.listeners());
+        if let Some(cache) = cache {
+            // Logins need not wait for it.
+            smol::unblock(move || {
+                if let Err(problem) = cache.prepare() {
+                    error!("{problem}");
+                }
+            })
+            .detach();
+        }
         Ok(Proxy {
             source,
             runtime,
@@ -97,6 +113,9 @@ impl Proxy {
         let settings = Arc::new(load(&self.source)?);
         let listeners = listeners(&self.source, &settings)?;
         apply(&self.runtime, &self.source, &settings, listeners).await?;
+        let limits = options(&settings);
+        self.runtime
+            .limit(limits.max_sessions, limits.max_sessions_per_address);
         self.authenticator.reload(settings.clone());
         announce(&self.source, &settings, &self.runtime.listeners());
         *self.settings.lock().unwrap_or_else(PoisonError::into_inner) = settings;
@@ -153,6 +172,29 @@ impl Proxy {
     }
 }
 
+/// Opens the store of `--cache-store`. Blocks.
+pub(crate) fn open(store: &CacheStore) -> Result<Arc<dyn Store>, Unusable> {
+    match store {
+        CacheStore::File(path) => Ok(Arc::new(FileStore::cache(path))),
+        CacheStore::Aws(id) => aws(id).map_err(|text| Unusable(vec![text])),
+    }
+}
+
+#[cfg(feature = "aws")]
+fn aws(id: &str) -> Result<Arc<dyn Store>, String> {
+    match oauth::store::AwsStore::open(id) {
+        Ok(store) => Ok(Arc::new(store)),
+        Err(error) => Err(format!("--cache-store: {error}")),
+    }
+}
+
+#[cfg(not(feature = "aws"))]
+fn aws(id: &str) -> Result<Arc<dyn Store>, String> {
+    Err(format!(
+        "--cache-store aws:{id}: this build cannot keep tokens in AWS Secrets Manager; give the path of a file instead"
+    ))
+}
+
 /// Reads the configuration file and reports what is wrong with it.
 fn load(source: &Source) -> Result<Settings, Unusable> {
     let path = &source.config_file;
@@ -193,27 +235,44 @@ fn place(path: &Path, problem: &Problem) -> String {
     text + &problem.text
 }
 
-/// The listeners of all servers that can be served; the others are named in the log.
+/// What holds for all listeners: the runtime's own limits where the file is silent.
+fn options(settings: &Settings) -> Options {
+    let mut options = Options::default();
+    let from_file = &settings.options;
+    options.max_sessions = from_file.max_sessions.or(options.max_sessions);
+    options.max_sessions_per_address = from_file
+        .max_sessions_per_address
+        .or(options.max_sessions_per_address);
+    options
+}
+
+/// The listeners of all servers that can be served; the others are named in the log. None may be served while the outgoing proxy
+/// cannot be read: connecting without it is not what was asked for.
 fn listeners(source: &Source, settings: &Settings) -> Result<Vec<ListenerConfig>, Unusable> {
+    let path = &source.config_file;
+    let through =
+        outgoing_proxy(settings).map_err(|problem| Unusable(vec![place(path, &problem)]))?;
     let trust = Trust::new();
     let dialogue = tracing::enabled!(target: "emailproxy::dialogue", Level::DEBUG);
     let mut listeners = Vec::new();
     let mut problems = Vec::new();
     for server in &settings.servers {
         match listener(server, &trust, dialogue) {
-            Ok(listener) => listeners.push(listener),
-            Err(text) => problems.push(format!(
-                "{}:{}: [{}] {text}",
-                source.config_file.display(),
-                server.line,
-                server.heading
-            )),
+            Ok(mut listener) => {
+                listener.outgoing_proxy.clone_from(&through);
+                listeners.push(listener);
+            }
+            Err((option, text)) => {
+                let problem = settings.problem(Severity::Error, &server.heading, option, text);
+                problems.push(place(path, &problem));
+            }
         }
     }
     if listeners.is_empty() {
         problems.push(format!(
-            "{}: there is no server left to serve; add a section such as [IMAP-1993] with server_address and server_port",
-            source.config_file.display()
+            "{}: there is no server left to serve; add a section such as [IMAP-1993] with server_address and server_port, \
+             or mend the ones named above",
+            path.display()
         ));
         return Err(Unusable(problems));
     }
@@ -223,7 +282,28 @@ fn listeners(source: &Source, settings: &Settings) -> Result<Vec<ListenerConfig>
     Ok(listeners)
 }
 
-fn listener(server: &Server, trust: &Trust, dialogue: bool) -> Result<ListenerConfig, String> {
+/// The proxy through which mail servers are reached.
+fn outgoing_proxy(settings: &Settings) -> Result<Option<Arc<OutgoingProxy>>, Problem> {
+    let Some(url) = &settings.options.outgoing_proxy else {
+        return Ok(None);
+    };
+    match url.expose().parse::<OutgoingProxy>() {
+        Ok(proxy) => Ok(Some(Arc::new(proxy))),
+        Err(error) => Err(settings.problem(
+            Severity::Error,
+            "emailproxy",
+            "outgoing_proxy",
+            format!("`outgoing_proxy` {error}"),
+        )),
+    }
+}
+
+/// One server's listener, or the option that stands in its way and why.
+fn listener(
+    server: &Server,
+    trust: &Trust,
+    dialogue: bool,
+) -> Result<ListenerConfig, (&'static str, String)> {
     let mut session = SessionConfig::new(server.protocol);
     session.dialogue = dialogue;
     session.upstream_tls = if server.server_starttls {
@@ -239,7 +319,7 @@ fn listener(server: &Server, trust: &Trust, dialogue: bool) -> Result<ListenerCo
     };
     let upstream = trust
         .client_config(server.server_ca_path.as_deref())
-        .map_err(|error| error.to_string())?;
+        .map_err(|error| ("server_ca_path", error.to_string()))?;
     let mut listener = ListenerConfig::new(
         server.heading.clone(),
         server.port,
@@ -250,11 +330,22 @@ fn listener(server: &Server, trust: &Trust, dialogue: bool) -> Result<ListenerCo
     );
     listener.address.clone_from(&server.local_address);
     if let Some(local) = &server.local_tls {
-        let config =
-            server_config(&local.certificate, &local.key).map_err(|error| error.to_string())?;
+        let config = server_config(&local.certificate, &local.key)
+            .map_err(|error| ("local_certificate_path", error.to_string()))?;
         listener.local_tls = Some(config);
     }
+    listener.allow_from = networks("allow_from", server.allow_from.as_deref())?;
+    listener.proxy_protocol = networks("proxy_protocol", server.proxy_protocol.as_deref())?;
     Ok(listener)
+}
+
+fn networks(
+    option: &'static str,
+    list: Option<&str>,
+) -> Result<Option<Networks>, (&'static str, String)> {
+    list.map(str::parse)
+        .transpose()
+        .map_err(|error: BadNetwork| (option, format!("`{option}`: {error}")))
 }
 
 async fn apply(
@@ -294,6 +385,10 @@ fn heading(error: &ListenError) -> &str {
 
 /// Says what is served.
 fn announce(source: &Source, settings: &Settings, open: &[Bound]) {
+    let through = match outgoing_proxy(settings) {
+        Ok(Some(proxy)) => format!(", through {proxy}"),
+        Ok(None) | Err(_) => String::new(),
+    };
     for server in &settings.servers {
         let Some(bound) = open.iter().find(|bound| bound.heading == server.heading) else {
             continue;
@@ -306,7 +401,7 @@ fn announce(source: &Source, settings: &Settings, open: &[Bound]) {
             (LocalStartTls::Optional, _) => "STARTTLS optional",
         };
         info!(
-            "[{}] serves {} at {} ({local}) for {}:{} ({})",
+            "[{}] serves {} at {} ({local}) for {}:{} ({}{through})",
             server.heading,
             server.protocol.name(),
             addresses.join(" and "),
@@ -319,11 +414,14 @@ fn announce(source: &Source, settings: &Settings, open: &[Bound]) {
             },
         );
     }
-    let tokens = source.cache_store.as_ref().unwrap_or(&source.config_file);
+    let tokens = match &source.cache_store {
+        None => source.config_file.display().to_string(),
+        Some(CacheStore::File(path)) => path.display().to_string(),
+        Some(CacheStore::Aws(id)) => format!("AWS Secrets Manager, {id}"),
+    };
     let accounts = settings.accounts().count();
     info!(
-        "{accounts} {} configured; tokens are kept in {}",
+        "{accounts} {} configured; tokens are kept in {tokens}",
         if accounts == 1 { "account" } else { "accounts" },
-        tokens.display()
     );
 }

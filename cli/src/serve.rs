@@ -1,10 +1,11 @@
 //! `emailproxy` without a command: serves what the configuration file describes until it is told to end.
 
 use crate::{
-    args::{Args, CacheStore},
+    args::Args,
     consent::{Front, Receiver, Terminal, Way},
     log::Log,
     proxy::{Proxy, Source, Unusable},
+    runtime,
     signals::{Request, Signals},
 };
 use futures_lite::FutureExt;
@@ -21,19 +22,10 @@ pub(crate) const UNUSABLE: u8 = 2;
 
 /// Serves until SIGTERM or SIGINT; the exit code says how it went.
 pub fn run(args: &Args, log: &Log) -> ExitCode {
-    let cache_store = match &args.cache_store {
-        None => None,
-        Some(CacheStore::File(path)) => Some(path.clone()),
-        Some(CacheStore::Aws(id)) => {
-            let text = format!(
-                "--cache-store aws:{id}: this build cannot keep tokens in AWS Secrets Manager; give the path of a file instead"
-            );
-            return refuse(&Unusable(vec![text]), args);
-        }
-    };
+    runtime::raise_open_files_limit();
     let source = Source {
         config_file: args.config_file.clone(),
-        cache_store,
+        cache_store: args.cache_store.clone(),
     };
     let way = match (args.external_auth, args.local_server_auth) {
         (false, false) => Way::Auto,
@@ -50,7 +42,7 @@ pub fn run(args: &Args, log: &Log) -> ExitCode {
                 return ExitCode::from(FAILED);
             }
         };
-        match Proxy::start(source, Arc::new(consent)).await {
+        match Proxy::start(source, args.runtime, Arc::new(consent)).await {
             Ok(proxy) => until_ended(&proxy, &mut signals, log).await,
             Err(unusable) => refuse(&unusable, args),
         }

@@ -56,6 +56,7 @@ fn help_names_every_option_and_the_demo() {
             "--local-server-auth",
             "--config-file",
             "--cache-store",
+            "--runtime",
             "--log-file",
             "--debug",
             "--version",
@@ -156,6 +157,17 @@ fn a_server_whose_certificates_cannot_be_read_is_named() {
     );
 }
 
+#[cfg(feature = "aws")]
+#[test]
+fn a_secret_that_cannot_be_one_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    contains_all(
+        &refused(folder.path(), &["--cache-store", "aws:no such name"]),
+        &["--cache-store", "aws:no such name", "ARN"],
+    );
+}
+
+#[cfg(not(feature = "aws"))]
 #[test]
 fn tokens_in_aws_are_refused_and_not_put_into_a_file_of_that_name() {
     let folder = tempfile::tempdir().unwrap();

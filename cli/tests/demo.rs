@@ -2,13 +2,20 @@
 
 mod common;
 
-use common::{Dialogue, Running, Signal};
+use common::{Dialogue, Running, Signal, over_both_runtimes};
 use std::{
     fs,
     io::{BufRead, BufReader},
     net::TcpStream,
     process::ExitStatus,
 };
+
+over_both_runtimes! {
+    mail_is_read_and_sent_and_the_second_login_needs_no_approval
+    a_second_account_is_asked_separately_and_a_waiting_login_is_no_obstacle_to_the_end
+    a_reload_keeps_what_runs_and_a_broken_file_is_refused
+    debug_logging_is_switched_while_it_runs
+}
 
 /// The running demo.
 struct Demo {
@@ -18,8 +25,9 @@ struct Demo {
 }
 
 impl Demo {
-    fn start(arguments: &[&str]) -> Demo {
-        let mut running = Running::start(&[&["demo", "--port-base", "0"], arguments].concat(), &[]);
+    fn start(runtime: &str, arguments: &[&str]) -> Demo {
+        let always = ["demo", "--port-base", "0", "--runtime", runtime];
+        let mut running = Running::start(&[&always, arguments].concat(), &[]);
         let mut lines = BufReader::new(running.child.stdout.take().unwrap()).lines();
         let mut printed = String::new();
         while !printed.contains("Next: serve a real account") {
@@ -54,9 +62,8 @@ impl Demo {
     }
 }
 
-#[test]
-fn mail_is_read_and_sent_and_the_second_login_needs_no_approval() {
-    let mut demo = Demo::start(&["--approve", "--debug"]);
+fn mail_is_read_and_sent_and_the_second_login_needs_no_approval(runtime: &str) {
+    let mut demo = Demo::start(runtime, &["--approve", "--debug"]);
 
     let mut imap = demo.connect("imap");
     imap.until("* OK");
@@ -134,9 +141,10 @@ fn mail_is_read_and_sent_and_the_second_login_needs_no_approval() {
     assert!(demo.log().contains("ended"));
 }
 
-#[test]
-fn a_second_account_is_asked_separately_and_a_waiting_login_is_no_obstacle_to_the_end() {
-    let mut demo = Demo::start(&[]);
+fn a_second_account_is_asked_separately_and_a_waiting_login_is_no_obstacle_to_the_end(
+    runtime: &str,
+) {
+    let mut demo = Demo::start(runtime, &[]);
     let mut imap = demo.connect("imap");
     imap.until("* OK");
     imap.say("a LOGIN brook@example.org secret");
@@ -148,9 +156,8 @@ fn a_second_account_is_asked_separately_and_a_waiting_login_is_no_obstacle_to_th
     assert!(!rest.contains("a OK"), "{rest}");
 }
 
-#[test]
-fn a_reload_keeps_what_runs_and_a_broken_file_is_refused() {
-    let mut demo = Demo::start(&["--approve"]);
+fn a_reload_keeps_what_runs_and_a_broken_file_is_refused(runtime: &str) {
+    let mut demo = Demo::start(runtime, &["--approve"]);
     let mut open = demo.connect("imap");
     open.until("* OK");
     let file = demo
@@ -180,9 +187,8 @@ fn a_reload_keeps_what_runs_and_a_broken_file_is_refused() {
     assert!(demo.end().success());
 }
 
-#[test]
-fn debug_logging_is_switched_while_it_runs() {
-    let mut demo = Demo::start(&["--approve"]);
+fn debug_logging_is_switched_while_it_runs(runtime: &str) {
+    let mut demo = Demo::start(runtime, &["--approve"]);
     let login = |demo: &Demo, tag: &str| {
         let mut imap = demo.connect("imap");
         imap.until("* OK");

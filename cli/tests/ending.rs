@@ -2,22 +2,20 @@
 
 mod common;
 
-use common::{Dialogue, Running, Signal};
+use common::{Dialogue, Running, Signal, free_port, over_both_runtimes};
 use sandbox::{Sandbox, client};
-use std::net::TcpListener;
 
-#[test]
-fn a_second_request_ends_at_once_what_would_wait_for_a_client() {
+over_both_runtimes! {
+    a_second_request_ends_at_once_what_would_wait_for_a_client
+}
+
+fn a_second_request_ends_at_once_what_would_wait_for_a_client(runtime: &str) {
     let sandbox = Sandbox::start(sandbox::Options {
         large_message: true,
         ..sandbox::Options::default()
     })
     .unwrap();
-    let port = TcpListener::bind(("127.0.0.1", 0))
-        .unwrap()
-        .local_addr()
-        .unwrap()
-        .port();
+    let port = free_port();
     let config = format!(
         "[IMAP-{port}]\nlocal_address = 127.0.0.1\nserver_address = localhost\nserver_port = {}\nserver_ca_path = {}\n\n\
          [ada@example.org]\ntoken_url = {}\noauth2_flow = password\noauth2_scope = mail\nclient_id = {}\n",
@@ -26,7 +24,7 @@ fn a_second_request_ends_at_once_what_would_wait_for_a_client() {
         sandbox.token_url(),
         client::PUBLIC.id,
     );
-    let mut running = Running::start(&[], &[("emailproxy.config", &config)]);
+    let mut running = Running::start(&["--runtime", runtime], &[("emailproxy.config", &config)]);
     running.wait_for("1 account configured", 1);
     let mut imap = Dialogue::connect(port);
     imap.until("* OK");

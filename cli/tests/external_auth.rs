@@ -2,9 +2,9 @@
 
 mod common;
 
-use common::{Dialogue, Running};
+use common::{Dialogue, Running, free_port};
 use sandbox::{Sandbox, client};
-use std::{io::Write, net::TcpListener};
+use std::io::Write;
 
 /// A configuration in front of the sandbox, on this port.
 fn configuration(sandbox: &Sandbox, port: u16) -> String {
@@ -38,11 +38,7 @@ fn url<'a>(log: &'a str, account: &str) -> &'a str {
 #[test]
 fn pasted_addresses_finish_the_logins_that_they_belong_to() {
     let sandbox = Sandbox::start(sandbox::Options::default()).unwrap();
-    let port = TcpListener::bind(("127.0.0.1", 0))
-        .unwrap()
-        .local_addr()
-        .unwrap()
-        .port();
+    let port = free_port();
     let files = [("emailproxy.config", configuration(&sandbox, port))];
     let mut running = Running::start(
         &["--no-gui", "--external-auth", "--cache-store", "tokens"],

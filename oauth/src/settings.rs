@@ -158,6 +158,19 @@ impl Settings {
         reader::Reader::new(&self.document, headings).owned(option)
     }
 
+    /// A problem of an option whose value others read (networks, the outgoing proxy), where that value stands: the section's
+    /// own, or the default's. Where the option is missing it is the section's problem.
+    pub fn problem(
+        &self,
+        severity: Severity,
+        heading: &str,
+        option: &str,
+        text: impl Into<String>,
+    ) -> Problem {
+        let reader = reader::Reader::new(&self.document, vec![heading]);
+        reader.located(severity, option, text.into())
+    }
+
     /// What the configuration file holds of tokens in the section `heading`; nothing is inherited.
     pub fn saved(&self, heading: &str) -> Saved {
         Saved::from_document(&self.document, heading)
@@ -215,8 +228,8 @@ fn read(document: Document) -> Loaded {
     check_names(&document, &mut problems);
     let mut reader = reader::Reader::new(&document, vec![options::SECTION]);
     let options = options::read(&mut reader);
-    for (option, severity, text) in unbuilt::unsupported_options(&options) {
-        reader.problem(severity, option, text);
+    for (option, text) in unbuilt::unsupported_options(&options) {
+        reader.warn(option, text);
     }
     let fatal = !reader.usable();
     problems.append(&mut reader.problems);
@@ -477,7 +490,8 @@ fn check_names(document: &Document, problems: &mut Vec<Problem>) {
 
 fn unknown_option<'a>(option: &str, known: impl Iterator<Item = &'a str>) -> String {
     if let Some(nearest) = names::nearest(option, known) {
-        return format!("unknown option, ignored: did you mean `{nearest}`?");
+        // What is that near to a known name is no part of a secret.
+        return format!("unknown option `{option}`, ignored: did you mean `{nearest}`?");
     }
     if names::presentable(option) {
         return format!("unknown option `{option}`, ignored");

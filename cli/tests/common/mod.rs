@@ -1,20 +1,44 @@
 //! What the tests of the running command share.
 
-#![allow(dead_code, reason = "each test program uses its own part")]
+#![allow(
+    dead_code,
+    unused_imports,
+    unused_macros,
+    reason = "each test program uses its own part"
+)]
 
 use std::{
     fs,
     io::{BufRead, BufReader, Read, Write},
-    net::TcpStream,
+    net::{TcpListener, TcpStream},
     path::PathBuf,
     process::{Child, Command, ExitStatus, Stdio},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 pub(crate) use rustix::process::Signal;
 
+/// Makes two tests of each function, which gets the value of `--runtime`.
+macro_rules! over_both_runtimes {
+    ($($test:ident)*) => {
+        mod smol {
+            $(#[test] fn $test() { super::$test("smol"); })*
+        }
+        mod threads {
+            $(#[test] fn $test() { super::$test("std"); })*
+        }
+    };
+}
+pub(crate) use over_both_runtimes;
+
 /// Longer than anything here takes; a hang becomes a failure.
 const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A port that is free now.
+pub(crate) fn free_port() -> u16 {
+    let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+    listener.local_addr().unwrap().port()
+}
 
 /// The command while it runs; killed if a test fails half-way.
 pub(crate) struct Running {
@@ -50,6 +74,7 @@ impl Running {
 
     /// Waits until it has logged this as often as said; gives the log.
     pub(crate) fn wait_for(&mut self, text: &str, times: usize) -> String {
+        let end = Instant::now() + PATIENCE;
         loop {
             let ended = self.child.try_wait().unwrap();
             let log = self.log();
@@ -57,7 +82,8 @@ impl Running {
                 return log;
             }
             assert!(ended.is_none(), "it ended without `{text}`: {log}");
-            std::thread::yield_now();
+            assert!(Instant::now() < end, "still no `{text}`: {log}");
+            std::thread::sleep(Duration::from_millis(5));
         }
     }
 

@@ -1,6 +1,7 @@
 //! `[emailproxy]`.
 
 use super::{Options, TokenFormat, reader::Reader};
+use proxy_proto::Secret;
 
 /// The heading.
 pub(super) const SECTION: &str = "emailproxy";
@@ -46,7 +47,7 @@ pub(super) fn read(reader: &mut Reader<'_>) -> Options {
         token_format: token_format(reader),
         console_address: reader.owned("console_address"),
         notify_command: reader.owned("notify_command"),
-        outgoing_proxy: reader.owned("outgoing_proxy"),
+        outgoing_proxy: reader.owned("outgoing_proxy").map(Secret::new),
         max_sessions: reader.number("max_sessions", 1, usize::MAX),
         max_sessions_per_address: reader.number("max_sessions_per_address", 1, usize::MAX),
     }

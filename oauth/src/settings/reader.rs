@@ -37,11 +37,22 @@ impl<'a> Reader<'a> {
 
     /// The option as it stands first in the chain. An empty value is none, and hides what comes behind it.
     pub(super) fn entry(&self, option: &str) -> Option<(&'a str, &'a Entry)> {
-        let mut found = self.headings.iter().filter_map(|name| {
+        self.line_of(option)
+            .filter(|(_, entry)| !entry.value().is_empty())
+    }
+
+    /// As [`entry`](Self::entry), with an empty value too.
+    fn line_of(&self, option: &str) -> Option<(&'a str, &'a Entry)> {
+        self.headings.iter().find_map(|name| {
             let entry = self.document.get(name, option)?;
             Some((*name, entry))
-        });
-        found.next().filter(|(_, entry)| !entry.value().is_empty())
+        })
+    }
+
+    /// The value, empty where somebody left it so: for a restriction, whose missing value must not mean that there is none.
+    pub(super) fn restriction(&self, option: &str) -> Option<String> {
+        self.line_of(option)
+            .map(|(_, entry)| entry.value().to_owned())
     }
 
     pub(super) fn text(&self, option: &str) -> Option<&'a str> {
@@ -99,28 +110,38 @@ impl<'a> Reader<'a> {
     }
 
     pub(super) fn problem(&mut self, severity: Severity, option: &str, text: String) {
-        let Some((heading, entry)) = self.entry(option) else {
-            return self.section_problem(severity, text);
+        let problem = self.located(severity, option, text);
+        self.problems.push(problem);
+    }
+
+    /// A problem of the section as a whole.
+    pub(super) fn section_problem(&mut self, severity: Severity, text: String) {
+        let problem = self.of_section(severity, text);
+        self.problems.push(problem);
+    }
+
+    /// A problem where the option stands; of the section, where it is missing.
+    pub(super) fn located(&self, severity: Severity, option: &str, text: String) -> Problem {
+        let Some((heading, entry)) = self.line_of(option) else {
+            return self.of_section(severity, text);
         };
-        self.problems.push(Problem {
+        Problem {
             severity,
             line: Some(entry.line()),
             column: Some(entry.column()),
             section: Some(heading.to_owned()),
             text,
-        });
+        }
     }
 
-    /// A problem of the section as a whole.
-    pub(super) fn section_problem(&mut self, severity: Severity, text: String) {
-        let section = self.headings.first().map(|name| (*name).to_owned());
-        self.problems.push(Problem {
+    fn of_section(&self, severity: Severity, text: String) -> Problem {
+        Problem {
             severity,
             line: self.line,
             column: None,
-            section,
+            section: self.headings.first().map(|name| (*name).to_owned()),
             text,
-        });
+        }
     }
 }
 

@@ -113,8 +113,8 @@ pub(super) fn read(
         local_tls,
         server_ca_path: reader.text("server_ca_path").map(PathBuf::from),
         plugins: reader.owned("plugins"),
-        allow_from: reader.owned("allow_from"),
-        proxy_protocol: reader.owned("proxy_protocol"),
+        allow_from: reader.restriction("allow_from"),
+        proxy_protocol: reader.restriction("proxy_protocol"),
         line,
     };
     let usual = match (protocol, server.server_port) {

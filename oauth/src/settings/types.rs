@@ -83,11 +83,12 @@ pub struct Server {
     pub local_starttls: LocalStartTls,
     /// Further CA certificates.
     pub server_ca_path: Option<PathBuf>,
-    /// Raw values of options whose features come later; `None` where absent.
+    /// Raw value of an option whose feature comes later; `None` where absent.
     pub plugins: Option<String>,
-    /// Networks whose clients are served.
+    /// Networks whose clients are served, as they stand there: read by whoever serves. Empty where nothing stands behind the
+    /// name, which must not mean everybody; `None` where it is absent.
     pub allow_from: Option<String>,
-    /// Balancers whose PROXY protocol header is accepted.
+    /// Balancers whose PROXY protocol header is accepted; otherwise as `allow_from`.
     pub proxy_protocol: Option<String>,
     /// Line of the heading.
     pub line: usize,
@@ -186,7 +187,7 @@ pub enum TokenFormat {
 }
 
 /// `[emailproxy]`.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Options {
     /// Default true.
     pub delete_account_token_on_password_error: bool,
@@ -202,8 +203,8 @@ pub struct Options {
     pub console_address: Option<String>,
     /// Raw.
     pub notify_command: Option<String>,
-    /// Raw.
-    pub outgoing_proxy: Option<String>,
+    /// URL of the proxy for connections to mail servers, as it stands there: read by whoever serves. A password may be in it.
+    pub outgoing_proxy: Option<Secret>,
     /// Sessions in all.
     pub max_sessions: Option<usize>,
     /// Sessions per client address.

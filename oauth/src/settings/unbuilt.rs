@@ -1,15 +1,10 @@
 //! What the configuration can ask for and this version cannot do. A row goes when its feature comes.
 
-use super::{Account, FlowKind, Options, Server, Severity};
+use super::{Account, FlowKind, Options, Server};
 
 /// Why this server must not be started: ignoring what it asks for would be unsafe. `None` where all of it is built.
 pub(super) fn unsupported_server(server: &Server) -> Option<String> {
-    let table: &[(&str, bool)] = &[
-        ("plugins", server.plugins.is_some()),
-        ("allow_from", server.allow_from.is_some()),
-        ("proxy_protocol", server.proxy_protocol.is_some()),
-    ];
-    let asked = asked(table)?;
+    let asked = asked(&[("plugins", server.plugins.is_some())])?;
     Some(format!(
         "this version does not know {asked} yet: the server is left out"
     ))
@@ -27,25 +22,20 @@ pub(super) fn unsupported_account(account: &Account) -> Option<String> {
     ))
 }
 
-/// What of `[emailproxy]` is not built: option, severity (an error ends the start), text.
-pub(super) fn unsupported_options(options: &Options) -> Vec<(&'static str, Severity, String)> {
-    let mut found = Vec::new();
-    if options.outgoing_proxy.is_some() {
-        let text = "this version cannot connect through an outgoing proxy yet, and connecting \
-                    without it is not what you asked for: remove the option to connect directly";
-        found.push(("outgoing_proxy", Severity::Error, text.to_owned()));
-    }
-    let ignored = [
+/// What of `[emailproxy]` is not built and ignored: option and text.
+pub(super) fn unsupported_options(options: &Options) -> Vec<(&'static str, String)> {
+    let table = [
         ("console_address", &options.console_address),
         ("notify_command", &options.notify_command),
     ];
-    for (option, value) in ignored {
-        if value.is_some() {
+    table
+        .into_iter()
+        .filter(|(_, value)| value.is_some())
+        .map(|(option, _)| {
             let text = format!("this version does not know {option} yet: it is ignored");
-            found.push((option, Severity::Warning, text));
-        }
-    }
-    found
+            (option, text)
+        })
+        .collect()
 }
 
 fn asked(table: &[(&str, bool)]) -> Option<String> {
