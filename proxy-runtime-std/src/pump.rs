@@ -460,6 +460,11 @@ impl Pump {
                     info!(login = &*login, user = &*user, "logged in");
                     self.authenticated = Some(login);
                 }
+                Event::Refused { login, text } => {
+                    info!(login = &*login, "the mail server refused the login: {text}");
+                    let protocol = self.config.session.protocol;
+                    self.context.authenticate.refused(&login, protocol, &text);
+                }
                 Event::Dialogue(line) => debug!(target: "emailproxy::dialogue", "{line}"),
                 Event::Relay => self.ended = Some(End::Relay),
                 Event::ShutdownWrite(side) => self.leg(side).closing = true,
