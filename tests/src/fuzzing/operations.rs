@@ -97,7 +97,8 @@ impl Embedder {
         }
         let to = side.other();
         let before = self.session.transmit(to).to_vec();
-        let passes = self.relaying && !self.closed;
+        // (A rude driver goes on where a side has ended.)
+        let passes = self.polite && self.relaying && !self.closed;
         self.session.handle_input(side, bytes, self.now);
         if passes {
             let after = self.session.transmit(to);
