@@ -16,9 +16,8 @@ pub(crate) async fn resolve(host: &str, port: u16) -> io::Result<Vec<SocketAddr>
     if join(&name, sender) {
         // It does not end when this caller does: there may be others.
         smol::unblock(move || {
-            let lookup = Lookup(name);
-            let result = lookup.0.to_socket_addrs().map(Vec::from_iter);
-            lookup.answer(&result);
+            let lookup = Lookup(Some(name));
+            lookup.run(|name| name.to_socket_addrs().map(Vec::from_iter));
         })
         .detach();
     }
@@ -42,20 +41,28 @@ fn join(name: &Name, sender: Sender<Answer>) -> bool {
     waiting.len() == 1
 }
 
-/// Whatever becomes of it, the next one who asks begins anew.
-struct Lookup(Name);
+/// The one look-up of a name; `None` once it is over. Whatever becomes of it, the next one who asks begins anew.
+struct Lookup(Option<Name>);
 
 impl Lookup {
-    fn end(&self) -> Vec<Sender<Answer>> {
-        let mut under_way = UNDER_WAY.lock().unwrap_or_else(PoisonError::into_inner);
-        under_way.remove(&self.0).unwrap_or_default()
-    }
-
-    fn answer(&self, result: &Answer) {
+    fn run(mut self, ask: impl FnOnce(&Name) -> Answer) {
+        let Some(name) = &self.0 else {
+            return;
+        };
+        let result = ask(name);
         for waiting in self.end() {
             // Some have left meanwhile.
-            let _ = waiting.try_send(copy(result));
+            let _ = waiting.try_send(copy(&result));
         }
+    }
+
+    /// Only once: what is under way afterwards is another one's.
+    fn end(&mut self) -> Vec<Sender<Answer>> {
+        let Some(name) = self.0.take() else {
+            return Vec::new();
+        };
+        let mut under_way = UNDER_WAY.lock().unwrap_or_else(PoisonError::into_inner);
+        under_way.remove(&name).unwrap_or_default()
     }
 }
 
@@ -97,25 +104,55 @@ mod tests {
         });
     }
 
+    fn joined(name: &Name) -> (bool, async_channel::Receiver<Answer>) {
+        let (sender, receiver) = async_channel::bounded(1);
+        (join(name, sender), receiver)
+    }
+
     #[test]
-    fn an_answer_is_not_kept() {
+    fn an_answer_is_for_all_who_asked_before_and_for_nobody_later() {
         let name = ("name.invalid".to_owned(), 1);
         // The first one does not wait for its answer.
-        assert!(join(&name, async_channel::bounded(1).0));
-        let (sender, receiver) = async_channel::bounded(1);
-        assert!(!join(&name, sender));
-        let (late, late_receiver) = async_channel::bounded(1);
-        assert!(!join(&name, late));
-        let lookup = Lookup(name.clone());
-        lookup.answer(&Err(io::Error::other("no such name")));
-        for receiver in [receiver, late_receiver] {
-            let error = receiver.try_recv().unwrap().unwrap_err();
-            assert_eq!(error.to_string(), "no such name");
-        }
-        // The next one is the first again, even behind one that broke off.
-        let (sender, receiver) = async_channel::bounded(1);
-        assert!(join(&name, sender));
+        assert!(joined(&name).0);
+        let (first, early) = joined(&name);
+        assert!(!first);
+        Lookup(Some(name.clone())).run(|_| Err(io::Error::other("no such name")));
+        let error = early.try_recv().unwrap().unwrap_err();
+        assert_eq!(error.to_string(), "no such name");
+
+        let (first, late) = joined(&name);
+        assert!(first);
+        assert!(late.try_recv().is_err_and(|error| error.is_empty()));
+        drop(Lookup(Some(name)));
+        assert!(late.try_recv().is_err_and(|error| error.is_closed()));
+    }
+
+    #[test]
+    fn an_ended_look_up_leaves_the_next_one_alone() {
+        let name = ("other.invalid".to_owned(), 1);
+        assert!(joined(&name).0);
+        let mut lookup = Lookup(Some(name.clone()));
+        lookup.end();
+        let (first, next) = joined(&name);
+        assert!(first);
         drop(lookup);
-        assert!(receiver.try_recv().is_err_and(|error| error.is_closed()));
+        assert!(next.try_recv().is_err_and(|error| error.is_empty()));
+        drop(Lookup(Some(name)));
+    }
+
+    #[test]
+    fn many_who_ask_again_and_again_are_always_answered() {
+        let threads: Vec<_> = (0..8)
+            .map(|_| {
+                std::thread::spawn(|| {
+                    for _ in 0..200 {
+                        block_on(resolve("localhost", 4_713)).unwrap();
+                    }
+                })
+            })
+            .collect();
+        for thread in threads {
+            thread.join().unwrap();
+        }
     }
 }
