@@ -32,8 +32,8 @@ mod secret;
 ///
 /// # Limits
 ///
-/// A secret holds 64 KiB, which is enough for some 20 to 30 accounts with tokens of Office 365. AWS keeps all of a secret's versions
-/// of the last 24 hours and about a hundred in all, and each save is a version: beyond one save every ten minutes saving is refused
+/// A secret holds 64 KiB: some 10 to 20 accounts where access tokens are 2 KB long. AWS keeps all of a secret's versions of the
+/// last 24 hours and about a hundred in all, and each save is a version: beyond one save every ten minutes saving is refused
 /// at some time, and [`Saver`](super::Saver) keeps the tokens in memory meanwhile.
 pub struct AwsStore {
     versions: Box<dyn Versions>,
