@@ -30,7 +30,7 @@ use denial::{
     busy, consent_pending, is_local, refused_again, refused_to_strangers, wrong_password,
 };
 use errand::Errand;
-use flight::{AccountState, AfterRefusal, Flight, Landing, Setback};
+use flight::{AccountState, AfterRefusal, Flight, Landing, Setback, Turn, Turns};
 use proxy_proto::{BoxFuture, Mechanism, Protocol, Secret};
 use saved::{Form, Holdings, Proof, Unlocked};
 use std::{
@@ -151,6 +151,7 @@ pub struct Authenticator {
     sessions: ahead::Sessions,
     /// Accounts of catch-alls that have got a section since the settings were read: lower case to its spelling.
     spellings: Mutex<HashMap<String, Arc<str>>>,
+    turns: Turns,
 }
 
 impl Authenticator {
@@ -174,6 +175,7 @@ impl Authenticator {
             sealed: Mutex::default(),
             sessions: ahead::Sessions::default(),
             spellings: Mutex::default(),
+            turns: Turns::default(),
         }))
     }
 
@@ -522,6 +524,11 @@ impl Authenticator {
         lifetime
             .filter(|(of, _)| *of == tag)
             .map(|(_, lifetime)| lifetime)
+    }
+
+    /// To look at what is saved of the account and write it in one step, as far as this process is concerned.
+    async fn turn(&self, account: &Arc<str>) -> Turn<'_> {
+        self.turns.take(account).await
     }
 
     fn token_tag(&self, access: &Secret) -> Tag {

@@ -59,11 +59,16 @@ pub struct Http {
 impl Http {
     /// Starts the client's thread.
     pub fn new() -> Result<Self, TransportError> {
+        Http::with_timeouts(CONNECT_TIMEOUT, TIMEOUT)
+    }
+
+    /// The same with other limits: until a connection stands, and until a whole answer is there.
+    pub fn with_timeouts(connect: Duration, whole: Duration) -> Result<Self, TransportError> {
         let client = HttpClient::builder()
             .redirect_policy(RedirectPolicy::None)
             .automatic_decompression(false)
-            .connect_timeout(CONNECT_TIMEOUT)
-            .timeout(TIMEOUT)
+            .connect_timeout(connect)
+            .timeout(whole)
             .default_header(
                 "user-agent",
                 concat!("emailproxy/", env!("CARGO_PKG_VERSION")),

@@ -158,10 +158,18 @@ impl Authenticator {
         let margin = lifetime.map_or(MARGIN, |lifetime| MARGIN.min(lifetime / 2));
         let lead = LEAD + LEAD * token.spread() / 256;
         let now = self.clock.now();
+        (holdings.expiry.saturating_sub(now) <= margin + lead && self.may_renew(account, token))
+            .then_some(token)
+    }
+
+    /// Whether sessions are open, and no pause after failures.
+    fn may_renew(&self, account: &Account, token: Tag) -> bool {
+        let now = self.clock.now();
         let watched = lock(&self.sessions.0);
-        let trouble = watched.open.get(&account.name)?.trouble;
-        let pausing = trouble.is_some_and(|t| t.token == token && now < t.until);
-        (holdings.expiry.saturating_sub(now) <= margin + lead && !pausing).then_some(token)
+        watched.open.get(&account.name).is_some_and(|open| {
+            let pausing = |t: Trouble| t.token == token && now < t.until;
+            !open.trouble.is_some_and(pausing)
+        })
     }
 
     /// Begins a flight unless one is on its way. (One that asks the user may take long: it does not stand in the way.)
@@ -173,7 +181,9 @@ impl Authenticator {
     ) -> bool {
         let flight = Arc::<Flight>::default();
         let begun = self.state(&account.name, |state| {
-            if !state.flights.iter().all(|aloft| aloft.flight.is_asking()) {
+            let free = state.flights.iter().all(|aloft| aloft.flight.is_asking());
+            // one that has landed a moment ago may have failed
+            if !free || !self.may_renew(account, token) {
                 return false;
             }
             state.flights.push(flight::Aloft {
@@ -198,7 +208,7 @@ impl Authenticator {
             account: account.clone(),
             proof: Proof::Keys,
             client: None,
-            force: None,
+            force: Some(token),
             flight,
         };
         (self.spawn)(Box::pin(async move {

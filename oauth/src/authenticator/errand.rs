@@ -28,7 +28,7 @@ pub(super) struct Errand {
     pub(super) proof: Proof,
     /// `None` for a renewal ahead of its time.
     pub(super) client: Option<IpAddr>,
-    /// The server refused the access token with this tag: it has to be replaced whatever its expiry says.
+    /// The access token with this tag has to be replaced whatever its expiry says: the server refused it, or its time comes.
     pub(super) force: Option<Tag>,
     pub(super) flight: Arc<Flight>,
 }
@@ -71,8 +71,7 @@ impl Errand {
         if let Some(refresh_token) = found.opened.as_ref().and_then(|o| o.refresh.as_ref()) {
             match self.refresh(&found, refresh_token).await {
                 Ok(grant) => {
-                    self.still_ours(&found).await?;
-                    return Ok(self.save(&found, &grant, Some(refresh_token)).await?);
+                    return self.save_refreshed(&found, &grant, refresh_token).await;
                 }
                 Err(Failure::Ended(text)) => {
                     if self.have_tokens_changed(&found).await? {
@@ -119,14 +118,16 @@ impl Errand {
         let Some(opened) = &found.opened else {
             return Err(Setback::Changed);
         };
+        let access = opened.access.as_ref();
+        if access.map(|access| self.authenticator.token_tag(access)) != self.force {
+            // somebody has done it
+            return Err(Setback::Changed);
+        }
         let Some(refresh_token) = &opened.refresh else {
             return Ok(self.authorize(&found).await?);
         };
         match self.refresh(&found, refresh_token).await {
-            Ok(grant) => {
-                self.still_ours(&found).await?;
-                Ok(self.save(&found, &grant, Some(refresh_token)).await?)
-            }
+            Ok(grant) => self.save_refreshed(&found, &grant, refresh_token).await,
             Err(Failure::Ended(_)) if self.have_tokens_changed(&found).await? => {
                 Err(Setback::Changed)
             }
@@ -279,8 +280,25 @@ impl Errand {
         }
     }
 
-    /// Saves what the provider gave, and gives the access token. `kept` is the refresh token that goes on when there is no new one.
-    pub(super) async fn save(
+    /// Saves what a fresh authorisation brought, and gives the access token.
+    pub(super) async fn save(&self, found: &Found, grant: &Grant) -> Result<Secret, Denial> {
+        let _turn = self.authenticator.turn(&self.account.name).await;
+        self.save_in_turn(found, grant, None).await
+    }
+
+    /// Saves what a refresh brought, unless others have been faster; the refresh token goes on where there is no new one.
+    async fn save_refreshed(
+        &self,
+        found: &Found,
+        grant: &Grant,
+        refresh_token: &Secret,
+    ) -> Result<Secret, Setback> {
+        let _turn = self.authenticator.turn(&self.account.name).await;
+        self.still_ours(found).await?;
+        Ok(self.save_in_turn(found, grant, Some(refresh_token)).await?)
+    }
+
+    async fn save_in_turn(
         &self,
         found: &Found,
         grant: &Grant,
@@ -339,6 +357,10 @@ impl Errand {
             None => Refresh::Gone,
         };
         let access = (access, found.holdings.expiry);
+        let _turn = self.authenticator.turn(&self.account.name).await;
+        if !matches!(self.have_tokens_changed(found).await, Ok(false)) {
+            return;
+        }
         match self.write(found, Some(access), refresh, false).await {
             Ok(()) => {
                 tracing::info!(account = %self.account.name, "saved values rewritten in the current form");

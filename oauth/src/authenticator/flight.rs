@@ -1,12 +1,15 @@
 //! Work for one account that several logins may wait for, and what is remembered of an account between logins.
 
-use super::{Authenticator, Denial};
+use super::{Authenticator, Denial, lock};
 use crate::keyring::Tag;
 use event_listener::{Event, listener};
 use proxy_proto::Secret;
-use std::sync::{
-    Arc, OnceLock,
-    atomic::{AtomicBool, Ordering},
+use std::{
+    collections::HashSet,
+    sync::{
+        Arc, Mutex, OnceLock,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 /// A forced refresh is made at most so often, in seconds.
@@ -127,6 +130,41 @@ impl Drop for Landing {
                     self.account
                 )))));
         }
+    }
+}
+
+/// Flights of one account write one after the other.
+#[derive(Default)]
+pub(super) struct Turns {
+    taken: Mutex<HashSet<Arc<str>>>,
+    left: Event,
+}
+
+/// Nobody else writes this account until it is dropped.
+pub(super) struct Turn<'a> {
+    turns: &'a Turns,
+    account: Arc<str>,
+}
+
+impl Turns {
+    pub(super) async fn take(&self, account: &Arc<str>) -> Turn<'_> {
+        loop {
+            listener!(self.left => left);
+            if lock(&self.taken).insert(account.clone()) {
+                return Turn {
+                    turns: self,
+                    account: account.clone(),
+                };
+            }
+            left.await;
+        }
+    }
+}
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        lock(&self.turns.taken).remove(&self.account);
+        self.turns.left.notify(usize::MAX);
     }
 }
 
@@ -253,6 +291,20 @@ mod tests {
             let (early, late) = zip(early, flight.wait()).await;
             assert!(early.is_ok_and(|t| t.expose() == "token"));
             assert!(late.is_ok_and(|t| t.expose() == "token"));
+        });
+    }
+
+    #[test]
+    fn writers_of_one_account_take_turns_and_others_do_not_wait() {
+        let turns = Turns::default();
+        let (a, b) = (Arc::from("a"), Arc::from("b"));
+        block_on(async {
+            let first = turns.take(&a).await;
+            let mut second = Box::pin(turns.take(&a));
+            assert!(poll_once(&mut second).await.is_none());
+            let _other = turns.take(&b).await;
+            drop(first);
+            let _second = second.await;
         });
     }
 

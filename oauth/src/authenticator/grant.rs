@@ -54,7 +54,7 @@ impl Errand {
             .paced_request(&form, &account.token_url)
             .await
             .map_err(|failure| self.denial(&failure))?;
-        self.save(found, &grant, None).await
+        self.save(found, &grant).await
     }
 
     async fn by_code(&self, found: &Found) -> Result<Secret, Denial> {
@@ -108,7 +108,7 @@ impl Errand {
                 .await
                 .map_err(|failure| self.denial(&failure))?;
             self.warn_without_refresh_token(&grant);
-            self.save(found, &grant, None).await
+            self.save(found, &grant).await
         }
         .await;
         let outcome = match &result {
@@ -146,7 +146,7 @@ impl Errand {
             match self.request(&form, &account.token_url).await {
                 Ok(grant) => {
                     self.warn_without_refresh_token(&grant);
-                    return self.save(found, &grant, None).await;
+                    return self.save(found, &grant).await;
                 }
                 Err(Failure::Refused { code: error, text }) => match error.as_str() {
                     "authorization_pending" => {}
@@ -200,7 +200,7 @@ impl Errand {
             .paced_request(&form, key.token_url(account))
             .await
             .map_err(|failure| self.denial(&failure))?;
-        self.save(found, &grant, None).await
+        self.save(found, &grant).await
     }
 
     /// The key itself: what `client_secret` holds (or held, when it was encrypted), or the contents of the file that it names.

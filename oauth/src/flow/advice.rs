@@ -67,33 +67,100 @@ fn advice(code: &str, description: &str) -> Option<&'static str> {
             7000215 => "client_secret is wrong: it must be the secret's value, not its id",
             7000222 => "client_secret has expired: create a new one at the provider",
             7000218 => "this client needs a client_secret or a certificate",
+            7000112 => "the client is disabled at the provider",
             700016 | 90002 => "check client_id, and the tenant in token_url and permission_url",
             700025 => "this client is public: remove client_secret",
+            700027 => "check jwt_certificate_path: the certificate must be registered for this client",
             50194 => "the client serves one tenant only: put its id in place of common in the URLs",
+            9002331 | 9001023 => {
+                "the client is for personal accounts only: put consumers in place of the tenant in the URLs"
+            }
             50126 => "the provider does not accept this login name and password",
             50034 | 50020 => {
                 "the account is not known in this tenant: check the tenant in token_url"
             }
+            50053 => "the account is locked for a while after too many wrong passwords",
+            50057 => "the account is disabled at the provider",
+            50055 => "the account's password at the provider has expired: change it there",
             50076 | 50079 => {
                 "the account needs multi-factor authentication: use a flow with a permission_url"
             }
+            50105 => "an administrator has to assign the account to this client",
+            53000..=53004 | 530003 => {
+                "the organisation's conditional access forbids this login: ask its administrator"
+            }
             50011 => "register redirect_uri for this client at the provider",
-            65001 | 65004 => "consent to the client's permissions is missing",
-            70011 => "check oauth2_scope",
+            65001 | 65004 | 90094 => {
+                "consent to the client's permissions is missing; an administrator may have to give it"
+            }
+            70011 | 28002 | 28003 => "check oauth2_scope",
+            500011 => "the resource in oauth2_scope is not known in this tenant: check oauth2_scope and the tenant",
             _ => return None,
         })
     });
     by_number.or_else(|| {
         Some(match code {
+            // Google's words for a refresh token
+            "invalid_grant" if description.contains("expired or revoked") => {
+                "approve again; where the client's audience at Google is Testing, approvals end after seven days: publish it"
+            }
             "invalid_client" => "check client_id and client_secret",
-            "unauthorized_client" => "the client may not use this flow: check oauth2_flow",
+            "deleted_client" => "the client was deleted at the provider: register a new one",
+            "disabled_client" => "the client is disabled at the provider",
+            "unauthorized_client" => {
+                "the client may not use this flow: check oauth2_flow and its registration; a service account needs domain-wide delegation"
+            }
             "unsupported_grant_type" => "the provider does not offer this flow: check oauth2_flow",
             "invalid_scope" => "check oauth2_scope",
             "redirect_uri_mismatch" => "register redirect_uri for this client at the provider",
             "access_denied" => "consent was refused at the provider",
+            "admin_policy_enforced" | "org_internal" => {
+                "the organisation does not allow this client: ask its administrator"
+            }
             _ => return None,
         })
     })
+}
+
+/// What to do about a mail server's refusal of a login (its final answer, or the decoded error challenge), where that is known. For
+/// logs: the client gets the server's own words.
+pub fn of_mail_server(text: &str) -> Option<&'static str> {
+    let text = text.to_ascii_lowercase();
+    let has = |part: &str| text.contains(part);
+    Some(
+        if has("smtpclientauthentication is disabled for the tenant") {
+            "the organisation has turned SMTP AUTH off: its administrator turns it on for this mailbox (Set-CASMailbox \
+         -SmtpClientAuthenticationDisabled $false), see https://aka.ms/smtp_auth_disabled"
+        } else if has("smtpclientauthentication is disabled for the mailbox") {
+            "SMTP AUTH is turned off for this mailbox: an administrator turns it on among its email apps (Authenticated SMTP)"
+        } else if has("5.7.139") && has("security defaults") {
+            "the organisation's security defaults forbid SMTP AUTH: ask its administrator"
+        } else if has("5.7.139") && has("criteria") {
+            "the organisation's conditional access forbids this login: ask its administrator"
+        } else if has("5.7.139") {
+            "the organisation does not allow this login by SMTP AUTH: ask its administrator"
+        } else if has("authenticated but not connected") {
+            "the token is good, the mailbox was not opened: it may not allow this protocol, have no licence, or be shared (see sasl_user)"
+        } else if has("not enabled for imap") || has("not enabled for pop") {
+            "the mailbox does not allow this protocol: turn it on in the settings of Gmail, under forwarding and POP/IMAP"
+        } else if has("access is disabled for your domain") {
+            "the organisation does not allow this protocol: ask its administrator"
+        } else if has("web login required") {
+            "Google wants the user to log in with a browser once"
+        } else if has("application-specific password required")
+            || has("username and password not accepted")
+        {
+            "the server took this for a password: the token may be for another account, or lack https://mail.google.com/ in oauth2_scope"
+        } else if has("too many simultaneous connections") {
+            "let the mail programs open fewer connections, or fewer of them run at once"
+        } else if has("too many login attempts") || has("exceeded command or bandwidth limits") {
+            "the provider limits this account for a while: let mail programs look for mail less often"
+        } else if has("\"scope\":\"https://mail.google.com/\"") {
+            "check that oauth2_scope is https://mail.google.com/ and that the approval was given by this very account"
+        } else {
+            return None;
+        },
+    )
 }
 
 /// The number behind `AADSTS`.
@@ -130,6 +197,161 @@ mod tests {
             "AADSTS7000215: secret",
             &[7000215]
         ));
+    }
+
+    #[test]
+    fn what_ends_a_grant_and_what_does_not() {
+        for number in ENDED_AADSTS {
+            assert!(
+                ends_grant("x", &format!("AADSTS{number}: y"), &[]),
+                "{number}"
+            );
+            assert!(ends_grant("x", "", &[1, number]), "{number}");
+        }
+        for code in ENDED {
+            assert!(ends_grant(code, "", &[]), "{code}");
+        }
+        // the client, the tenant, the provider: the grant may be as good as ever
+        for number in [
+            7000215, 7000222, 7000218, 700016, 90002, 50194, 90033, 50196, 700027,
+        ] {
+            assert!(
+                !ends_grant("invalid_client", &format!("AADSTS{number}: y"), &[number]),
+                "{number}"
+            );
+        }
+        for code in [
+            "invalid_client",
+            "unauthorized_client",
+            "invalid_request",
+            "invalid_scope",
+            "temporarily_unavailable",
+            "server_error",
+            "invalid_grants",
+            "",
+        ] {
+            assert!(!ends_grant(code, "", &[]), "{code}");
+        }
+    }
+
+    #[test]
+    fn refusals_of_mail_servers_lead_to_advice() {
+        for (text, expected) in [
+            (
+                "535 5.7.139 Authentication unsuccessful, SmtpClientAuthentication is disabled for the Tenant. \
+                 Visit https://aka.ms/smtp_auth_disabled for more information.",
+                "Set-CASMailbox",
+            ),
+            (
+                "535 5.7.139 Authentication unsuccessful, SmtpClientAuthentication is disabled for the Mailbox.",
+                "Authenticated SMTP",
+            ),
+            (
+                "535 5.7.139 Authentication unsuccessful, user is locked by your organization's security defaults policy.",
+                "security defaults",
+            ),
+            (
+                "535 5.7.139 Authentication unsuccessful, the request did not meet the criteria to be authenticated \
+                 successfully. Contact your administrator.",
+                "conditional access",
+            ),
+            ("535 5.7.139 Authentication unsuccessful", "administrator"),
+            (
+                "A1 BAD User is authenticated but not connected.",
+                "sasl_user",
+            ),
+            (
+                "A1 NO [ALERT] Your account is not enabled for IMAP use. Please visit your Gmail settings page (Failure)",
+                "POP/IMAP",
+            ),
+            (
+                "-ERR [SYS/PERM] Your account is not enabled for POP access.",
+                "POP/IMAP",
+            ),
+            (
+                "A1 NO [ALERT] IMAP access is disabled for your domain. Please contact your domain administrator",
+                "administrator",
+            ),
+            ("A1 NO [WEBALERT https://x] Web login required.", "browser"),
+            (
+                "535-5.7.8 Username and Password not accepted.",
+                "oauth2_scope",
+            ),
+            (
+                "A1 NO [ALERT] Too many simultaneous connections. (Failure)",
+                "fewer",
+            ),
+            (
+                "454 4.7.0 Too many login attempts, please try again later.",
+                "less often",
+            ),
+            (
+                r#"{"status":"400","schemes":"Bearer","scope":"https://mail.google.com/"}"#,
+                "this very account",
+            ),
+        ] {
+            let advice = of_mail_server(text).unwrap_or_default();
+            assert!(advice.contains(expected), "{text}: {advice}");
+            assert!(
+                !advice.contains(['\r', '\n']) && !advice.contains("  "),
+                "{advice:?}"
+            );
+        }
+        for text in [
+            "",
+            "A1 NO AUTHENTICATE failed.",
+            "535 5.7.3 Authentication unsuccessful",
+            "-ERR [AUTH] no",
+        ] {
+            assert_eq!(of_mail_server(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn every_row_of_the_table_says_what_to_do() {
+        for (code, description, expected) in [
+            (
+                "invalid_client",
+                "AADSTS7000222: expired",
+                "create a new one",
+            ),
+            (
+                "invalid_client",
+                "AADSTS700027: key",
+                "jwt_certificate_path",
+            ),
+            ("invalid_request", "AADSTS90002: tenant", "tenant"),
+            ("invalid_request", "AADSTS50194: not multi", "common"),
+            ("invalid_grant", "AADSTS65001: consent", "administrator"),
+            ("invalid_grant", "AADSTS50055: expired", "change it there"),
+            (
+                "access_denied",
+                "AADSTS53003: blocked",
+                "conditional access",
+            ),
+            ("interaction_required", "AADSTS50105: role", "assign"),
+            ("invalid_scope", "AADSTS70011: bad", "oauth2_scope"),
+            (
+                "invalid_grant",
+                "Token has been expired or revoked.",
+                "seven days",
+            ),
+            (
+                "deleted_client",
+                "The OAuth client was deleted.",
+                "register a new one",
+            ),
+            (
+                "unauthorized_client",
+                "Client is unauthorized",
+                "domain-wide delegation",
+            ),
+            ("redirect_uri_mismatch", "Bad Request", "redirect_uri"),
+            ("admin_policy_enforced", "", "administrator"),
+        ] {
+            let text = explain(code, description);
+            assert!(text.contains(expected), "{code} {description}: {text}");
+        }
     }
 
     #[test]

@@ -194,3 +194,110 @@ fn an_unrelated_reload_drops_nothing() {
     question.redirect("code=c");
     assert_eq!(login.join().expect("no panic").as_deref(), Ok("access-1"));
 }
+
+#[test]
+fn a_refresh_does_not_overwrite_what_a_consent_has_saved_meanwhile() {
+    for _ in 0..10 {
+        let world = World::new(&config(BY_CODE));
+        let login = world.start("old");
+        world.user.consent();
+        login.join().expect("no panic").expect("a token");
+        let other = world.start("new");
+        let question = world.user.question();
+        world.store.edit(USER, |saved| {
+            saved.access_token_expiry = Some("0".to_owned())
+        });
+        world.provider.hold();
+        let refreshing = world.start("old");
+        world.provider.wait_for(2);
+        question.redirect("code=c");
+        world.provider.wait_for(3);
+        world.provider.release();
+        assert_eq!(other.join().expect("no panic").as_deref(), Ok("access-3"));
+        // whichever landed first, what the user consented to stays
+        assert_eq!(world.token("new"), "access-3");
+        // a login whose refresh came too late looks again, and needs a consent of its own
+        while !refreshing.is_finished() {
+            if !world.user.was_left_alone() {
+                world.user.question().fail("nobody is there");
+            }
+            std::thread::yield_now();
+        }
+    }
+}
+
+#[test]
+fn a_refresh_token_that_another_process_has_replaced_asks_nobody() {
+    let world = World::new(&config(BY_CODE));
+    let login = world.start("pw");
+    world.user.consent();
+    login.join().expect("no panic").expect("a token");
+    world.clock.advance(3600);
+    world.provider.answer(400, r#"{"error":"invalid_grant"}"#);
+    world.provider.hold();
+    let login = world.start("pw");
+    world.provider.wait_for(2);
+    let other = world.restart(&config(BY_CODE));
+    assert_eq!(other.token("pw"), "access-1");
+    assert_eq!(
+        other.provider.last().value("refresh_token"),
+        Some("refresh-1")
+    );
+    world.provider.release();
+    assert_eq!(login.join().expect("no panic").as_deref(), Ok("access-1"));
+    assert!(world.user.was_left_alone());
+    assert_eq!(world.provider.requests(), 2);
+}
+
+#[test]
+fn a_refresh_under_changed_settings_or_of_a_removed_account_saves_nothing() {
+    for changed in [
+        config(BY_PASSWORD).replace("client_id = id", "client_id = another"),
+        config(BY_PASSWORD).replace(USER, "else@example.com"),
+    ] {
+        let world = World::new(&config(BY_PASSWORD));
+        world.token("pw");
+        world.clock.advance(3600);
+        world.provider.hold();
+        let login = world.start("pw");
+        world.provider.wait_for(2);
+        let saves = world.store.saves();
+        world.authenticator.reload(settings(&changed));
+        world.provider.release();
+        assert!(login.join().expect("no panic").is_err());
+        assert_eq!(world.store.saves(), saves);
+        // back under the old settings all is as it was
+        world.authenticator.reload(settings(&config(BY_PASSWORD)));
+        assert_eq!(world.token("pw"), "access-3");
+        assert_eq!(
+            world.provider.last().value("refresh_token"),
+            Some("refresh-1")
+        );
+    }
+}
+
+#[test]
+fn fifty_accounts_wait_for_no_one_elses_provider() {
+    let names: Vec<String> = (0..50).map(|n| format!("user{n}@example.com")).collect();
+    let sections: String = names
+        .iter()
+        .map(|name| config(BY_CLIENT).replace(USER, name))
+        .map(|text| {
+            text.split_once("993\n")
+                .map_or_else(String::new, |(_, section)| section.to_owned())
+        })
+        .collect();
+    let world = World::new(&format!("{}{sections}", config(BY_CLIENT)));
+    world.provider.hold();
+    let logins: Vec<_> = names
+        .iter()
+        .map(|name| world.start_as(name, "pw"))
+        .collect();
+    // all of them are at the provider at once
+    world.provider.wait_for(50);
+    world.provider.release();
+    for login in logins {
+        assert!(login.join().expect("no panic").is_ok());
+    }
+    assert_eq!(world.provider.requests(), 50);
+}

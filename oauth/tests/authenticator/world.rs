@@ -61,7 +61,15 @@ impl World {
 
     pub(crate) fn with(config: &str, store: Arc<Memory>, clock: Arc<Stopped>) -> World {
         let saver = Saver::new(store.clone());
-        World::over(settings(config), saver, None, store, clock)
+        World::over(settings(config), saver, None, store, clock, None)
+    }
+
+    /// In which a real transport stands in for the provider.
+    pub(crate) fn over_http(config: &str, transport: Arc<dyn Transport>) -> World {
+        let store = Arc::<Memory>::default();
+        let saver = Saver::new(store.clone());
+        let clock = Arc::new(Stopped::new());
+        World::over(settings(config), saver, None, store, clock, Some(transport))
     }
 
     /// Over files: the configuration, where tokens live unless there is a cache.
@@ -73,7 +81,14 @@ impl World {
             Some(path) => (Saver::new(Arc::new(FileStore::cache(path))), Some(config)),
         };
         let clock = Arc::new(Stopped::new());
-        World::over(settings(&bytes), saver, config_saver, Arc::default(), clock)
+        World::over(
+            settings(&bytes),
+            saver,
+            config_saver,
+            Arc::default(),
+            clock,
+            None,
+        )
     }
 
     fn over(
@@ -82,6 +97,7 @@ impl World {
         config_saver: Option<Arc<Saver>>,
         store: Arc<Memory>,
         clock: Arc<Stopped>,
+        transport: Option<Arc<dyn Transport>>,
     ) -> World {
         let provider = Arc::new(Provider::new(store.log.clone()));
         let (asked, questions) = unbounded();
@@ -91,7 +107,7 @@ impl World {
             saver,
             config_saver,
             consent: Arc::new(Front { asked, shown }),
-            transport: provider.clone(),
+            transport: transport.unwrap_or_else(|| provider.clone()),
             spawn: Arc::new(|task| {
                 thread::spawn(move || block_on(task));
             }),
@@ -397,12 +413,12 @@ impl Store for Memory {
             .iter()
             .map(|c| format!("{}{}", if c.value.is_some() { "" } else { "-" }, c.option))
             .collect();
-        self.log
-            .push(format!("save {heading}: {}", options.join(" ")));
         lock(&self.sections)
             .entry(heading.to_owned())
             .or_default()
             .apply(changes);
+        self.log
+            .push(format!("save {heading}: {}", options.join(" ")));
         Ok(())
     }
 
