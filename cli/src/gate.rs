@@ -1,8 +1,9 @@
 //! Joins the runtimes' question, *login in, bearer or refusal out*, to the authenticator.
 
 use oauth::authenticator::{Attempt, Authenticator, Denial};
-use proxy_proto::{Authenticate, Bearer, BoxFuture, LoginRequest, Refusal};
+use proxy_proto::{Authenticate, Bearer, BoxFuture, LoginRequest, Protocol, Refusal};
 use std::sync::Arc;
+use tracing::warn;
 
 /// Answers logins from an [`Authenticator`].
 pub(crate) struct Gate(pub(crate) Arc<Authenticator>);
@@ -29,6 +30,12 @@ impl Authenticate for Gate {
                 Err(Denial::Temporary(text)) => Err(Refusal::Temporary(text)),
             }
         })
+    }
+
+    fn refused(&self, user: &str, protocol: Protocol, text: &str) {
+        if let Some(advice) = oauth::flow::advice::of_mail_server(text) {
+            warn!("{} did not let {user} in: {advice}", protocol.name());
+        }
     }
 
     fn session_opened(&self, user: &str) -> Box<dyn Send + Sync> {
