@@ -1,7 +1,8 @@
 //! `emailproxy passwd` and `emailproxy encrypt-secret`: saved values under another password, without a login.
 
 use crate::{
-    args::{Args, CacheStore},
+    args::Args,
+    proxy::{self, Unusable},
     serve::{FAILED, UNUSABLE},
 };
 use oauth::{
@@ -16,6 +17,7 @@ use proxy_proto::Secret;
 use std::{
     io::{self, BufRead, IsTerminal, Read, Write},
     process::ExitCode,
+    sync::Arc,
 };
 use zeroize::Zeroizing;
 
@@ -133,27 +135,21 @@ fn settings(args: &Args) -> Result<Settings, Failure> {
 
 /// The stores that the command line names.
 struct Open {
-    tokens: Box<dyn Store>,
+    tokens: Arc<dyn Store>,
     configuration: Option<FileStore>,
 }
 
 impl Open {
     fn new(args: &Args) -> Result<Open, Failure> {
         let configuration = FileStore::configuration(&args.config_file);
-        let tokens: Box<dyn Store> = match &args.cache_store {
-            None => {
-                return Ok(Open {
-                    tokens: Box::new(configuration),
-                    configuration: None,
-                });
-            }
-            Some(CacheStore::File(path)) => Box::new(FileStore::cache(path)),
-            Some(CacheStore::Aws(id)) => {
-                return Err(unusable(format!(
-                    "--cache-store aws:{id}: this build cannot keep tokens in AWS Secrets Manager"
-                )));
-            }
+        let Some(cache) = &args.cache_store else {
+            return Ok(Open {
+                tokens: Arc::new(configuration),
+                configuration: None,
+            });
         };
+        let tokens =
+            proxy::open(cache).map_err(|Unusable(problems)| unusable(problems.join("\n")))?;
         Ok(Open {
             tokens,
             configuration: Some(configuration),

@@ -12,6 +12,9 @@ const DEVICE: &str = "permission_url = https://provider.example/device\noauth2_f
 const DEVICE_CODE: &str =
     r#"{"device_code":"d","user_code":"AB","verification_uri":"https://p.example"}"#;
 
+/// Names, and the values they are to have.
+type Parameters<'a> = &'a [(&'a str, Option<&'a str>)];
+
 /// An account of this provider.
 fn world(options: &str, server: &Server) -> World {
     world_with(options, server, Http::new().expect("a client"))
@@ -128,7 +131,7 @@ fn the_parameters_of_each_flow_arrive() {
         data("rsa.key")
     );
     let resource = format!("{BY_PASSWORD}\noauth2_resource = https://r.example/?a=b&c");
-    let expected: [(&str, &[(&str, Option<&str>)]); 4] = [
+    let expected: [(&str, Parameters<'_>); 4] = [
         (
             &resource,
             &[
