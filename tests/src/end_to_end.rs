@@ -61,8 +61,18 @@ impl Flow {
     }
 }
 
+/// What the program's sessions run on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Runtime {
+    /// Tasks.
+    Smol,
+    /// A thread for each.
+    Std,
+}
+
 /// How a [`World`] is to be; start with [`World::with`].
 pub struct Setup {
+    runtime: Runtime,
     flow: Flow,
     scope: &'static str,
     starttls: bool,
@@ -109,6 +119,7 @@ impl Setup {
 pub struct World {
     /// The provider and the mail servers.
     pub sandbox: Sandbox,
+    runtime: Runtime,
     flow: Flow,
     starttls: bool,
     config: PathBuf,
@@ -118,8 +129,9 @@ pub struct World {
 
 impl World {
     /// One account that gets its tokens by `flow`, a server for each protocol.
-    pub fn with(flow: Flow) -> Setup {
+    pub fn with(runtime: Runtime, flow: Flow) -> Setup {
         Setup {
+            runtime,
             flow,
             scope: "mail offline_access",
             starttls: false,
@@ -140,10 +152,11 @@ impl World {
             let ports = free_ports();
             fs::write(&config, configuration(setup, &sandbox, &ports))
                 .expect("writing the configuration");
-            let mut program = Program::start(&config, sandbox.ca_file());
+            let mut program = Program::start(setup.runtime, &config, sandbox.ca_file());
             if program.wait_listening(&ports[..3]) {
                 let world = World {
                     sandbox,
+                    runtime: setup.runtime,
                     flow: setup.flow,
                     starttls: setup.starttls,
                     config,
@@ -279,7 +292,7 @@ impl World {
         self.program.signal(Signal::TERM);
         let status = self.program.wait_ended();
         self.check(status);
-        self.program = Program::start(&self.config, self.sandbox.ca_file());
+        self.program = Program::start(self.runtime, &self.config, self.sandbox.ca_file());
         let up = self.program.wait_listening(&self.ports);
         assert!(up, "it ended at once: {}", self.program.said());
     }
@@ -447,7 +460,7 @@ impl Said {
 }
 
 impl Program {
-    fn start(config: &Path, ca_file: &Path) -> Program {
+    fn start(runtime: Runtime, config: &Path, ca_file: &Path) -> Program {
         let path = program();
         let mut command = Command::new(&path);
         command
@@ -455,6 +468,11 @@ impl Program {
                 "--no-gui",
                 "--local-server-auth",
                 "--debug",
+                "--runtime",
+                match runtime {
+                    Runtime::Smol => "smol",
+                    Runtime::Std => "std",
+                },
                 "--config-file",
             ])
             .arg(config)

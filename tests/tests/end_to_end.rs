@@ -1,7 +1,7 @@
 //! The built program between real sockets: every protocol by every flow, and what goes wrong on the way.
 #![cfg(feature = "end-to-end")]
 
-use harness::end_to_end::{Client, Flow, USER, World, plain};
+use harness::end_to_end::{Client, Flow, Runtime, USER, World, plain};
 use rustix::process::Signal;
 use sandbox::{Mechanism, Protocol, Service};
 use std::{
@@ -13,53 +13,95 @@ const PROTOCOLS: [Protocol; 3] = [Protocol::Imap, Protocol::Pop, Protocol::Smtp]
 const PATIENCE: Duration = Duration::from_secs(60);
 
 macro_rules! roads {
-    ($($name:ident: $protocol:ident by $flow:ident;)*) => {$(
+    ($($name:ident: $protocol:ident by $flow:ident over $runtime:ident;)*) => {$(
         mod $name {
-            use super::{Flow, Protocol};
+            use super::{Flow, Protocol, Runtime};
 
             #[test]
             fn succeeds() {
-                super::succeeds(Protocol::$protocol, Flow::$flow);
+                super::succeeds(Runtime::$runtime, Protocol::$protocol, Flow::$flow);
             }
 
             #[test]
             fn wrong_password() {
-                super::wrong_password(Protocol::$protocol, Flow::$flow);
+                super::wrong_password(Runtime::$runtime, Protocol::$protocol, Flow::$flow);
             }
 
             #[test]
             fn refused_token() {
-                super::refused_token(Protocol::$protocol, Flow::$flow);
+                super::refused_token(Runtime::$runtime, Protocol::$protocol, Flow::$flow);
             }
 
             #[test]
             fn revoked_token() {
-                super::revoked_token(Protocol::$protocol, Flow::$flow);
+                super::revoked_token(Runtime::$runtime, Protocol::$protocol, Flow::$flow);
             }
 
             #[test]
             fn provider_down() {
-                super::provider_down(Protocol::$protocol, Flow::$flow);
+                super::provider_down(Runtime::$runtime, Protocol::$protocol, Flow::$flow);
             }
         }
     )*};
 }
 
 roads! {
-    imap_password: Imap by Password;
-    imap_client_credentials: Imap by ClientCredentials;
-    imap_code: Imap by Code;
-    pop_password: Pop by Password;
-    pop_client_credentials: Pop by ClientCredentials;
-    pop_code: Pop by Code;
-    smtp_password: Smtp by Password;
-    smtp_client_credentials: Smtp by ClientCredentials;
-    smtp_code: Smtp by Code;
+    imap_password: Imap by Password over Smol;
+    imap_client_credentials: Imap by ClientCredentials over Smol;
+    imap_code: Imap by Code over Smol;
+    pop_password: Pop by Password over Smol;
+    pop_client_credentials: Pop by ClientCredentials over Smol;
+    pop_code: Pop by Code over Smol;
+    smtp_password: Smtp by Password over Smol;
+    smtp_client_credentials: Smtp by ClientCredentials over Smol;
+    smtp_code: Smtp by Code over Smol;
+    // How a token is got is no matter of the runtime's.
+    imap_over_threads: Imap by Password over Std;
+    pop_over_threads: Pop by Password over Std;
+    smtp_over_threads: Smtp by Password over Std;
+}
+
+/// Makes two tests of each function.
+macro_rules! over_both_runtimes {
+    ($($test:ident)*) => {
+        mod smol {
+            $(
+                #[test]
+                fn $test() {
+                    super::$test(super::Runtime::Smol);
+                }
+            )*
+        }
+        mod threads {
+            $(
+                #[test]
+                fn $test() {
+                    super::$test(super::Runtime::Std);
+                }
+            )*
+        }
+    };
+}
+
+over_both_runtimes! {
+    servers_of_other_kinds
+    other_refusals_keep_their_code_and_text
+    first_logins_at_once_share_one_request
+    an_unreachable_mail_server_is_named_at_once
+    starttls_towards_the_server
+    starttls_that_is_missing_or_tampered_with
+    everything_in_one_write
+    large_messages_pass_byte_for_byte
+    half_close_in_relay
+    a_client_that_leaves_before_login_takes_its_upstream_along
+    a_server_that_closes_is_seen_by_the_client
+    a_graceful_end
+    a_hundred_idle_sessions
 }
 
 /// One token request serves any number of logins, and the server sees the bearer of the right user.
-fn succeeds(protocol: Protocol, flow: Flow) {
-    let world = World::with(flow).start();
+fn succeeds(runtime: Runtime, protocol: Protocol, flow: Flow) {
+    let world = World::with(runtime, flow).start();
     for _ in 0..3 {
         world.opened(protocol).work();
     }
@@ -78,8 +120,8 @@ fn succeeds(protocol: Protocol, flow: Flow) {
 }
 
 /// A typing mistake is refused on the spot, costs nothing, and the session goes on.
-fn wrong_password(protocol: Protocol, flow: Flow) {
-    let world = World::with(flow)
+fn wrong_password(runtime: Runtime, protocol: Protocol, flow: Flow) {
+    let world = World::with(runtime, flow)
         .option("delete_account_token_on_password_error", "False")
         .start();
     world.opened(protocol).work();
@@ -95,13 +137,13 @@ fn wrong_password(protocol: Protocol, flow: Flow) {
 }
 
 /// A token that the mail server will never take: one more try with a fresh one, then a refusal.
-fn refused_token(protocol: Protocol, flow: Flow) {
+fn refused_token(runtime: Runtime, protocol: Protocol, flow: Flow) {
     let scope = match protocol {
         Protocol::Imap => "mail.pop offline_access",
         Protocol::Pop => "mail.smtp offline_access",
         Protocol::Smtp => "mail.imap offline_access",
     };
-    let world = World::with(flow).scope(scope).start();
+    let world = World::with(runtime, flow).scope(scope).start();
     let mut client = world.client(protocol);
     let answer = world.login(&mut client);
     assert!(client.is_refusal(&answer), "{answer}");
@@ -118,8 +160,8 @@ fn refused_token(protocol: Protocol, flow: Flow) {
 }
 
 /// A token that was good once is renewed without anybody noticing.
-fn revoked_token(protocol: Protocol, flow: Flow) {
-    let world = World::with(flow).start();
+fn revoked_token(runtime: Runtime, protocol: Protocol, flow: Flow) {
+    let world = World::with(runtime, flow).start();
     world.opened(protocol).work();
     world.sandbox.control().revoke_access_tokens();
     world.opened(protocol).work();
@@ -133,8 +175,8 @@ fn revoked_token(protocol: Protocol, flow: Flow) {
 }
 
 /// While the provider cannot be reached clients are told to come back later, and nothing that was saved is lost.
-fn provider_down(protocol: Protocol, flow: Flow) {
-    let world = World::with(flow).start();
+fn provider_down(runtime: Runtime, protocol: Protocol, flow: Flow) {
+    let world = World::with(runtime, flow).start();
     if flow != Flow::Code {
         take_provider_away(&world);
         let mut client = world.client(protocol);
@@ -197,7 +239,7 @@ fn come_back(world: &World, protocol: Protocol, flow: Flow) {
 
 #[test]
 fn an_empty_password_is_refused() {
-    let world = World::with(Flow::ClientCredentials).start();
+    let world = World::with(Runtime::Smol, Flow::ClientCredentials).start();
     for protocol in [Protocol::Imap, Protocol::Smtp] {
         let mut client = world.client(protocol);
         let answer = client.login("");
@@ -209,7 +251,7 @@ fn an_empty_password_is_refused() {
 
 #[test]
 fn a_denied_consent_is_a_refusal() {
-    let world = World::with(Flow::Code).start();
+    let world = World::with(Runtime::Smol, Flow::Code).start();
     let mut client = world.client(Protocol::Imap);
     let since = world.said().len();
     thread::scope(|scope| {
@@ -233,7 +275,7 @@ fn a_denied_consent_is_a_refusal() {
 /// Another password asks for consent anew; as long as that was not given the saved tokens serve the old password.
 #[test]
 fn a_mistyped_password_never_costs_a_working_account() {
-    let world = World::with(Flow::Code).start();
+    let world = World::with(Runtime::Smol, Flow::Code).start();
     world.opened(Protocol::Imap).work();
     let since = world.said().len();
     let mut client = world.client(Protocol::Imap);
@@ -259,9 +301,8 @@ fn a_mistyped_password_never_costs_a_working_account() {
 }
 
 /// Gmail greets without capabilities, some servers take no initial response, some know OAUTHBEARER alone.
-#[test]
-fn servers_of_other_kinds() {
-    let world = World::with(Flow::Password).start();
+fn servers_of_other_kinds(runtime: Runtime) {
+    let world = World::with(runtime, Flow::Password).start();
     let control = world.sandbox.control();
     for (greeting, initial_response) in [(false, true), (true, false), (false, false)] {
         control.set_greeting_capabilities(greeting);
@@ -291,9 +332,8 @@ fn servers_of_other_kinds() {
 }
 
 /// A refusal that cannot mean the token reaches the client as it is, and costs no second try.
-#[test]
-fn other_refusals_keep_their_code_and_text() {
-    let world = World::with(Flow::Password).start();
+fn other_refusals_keep_their_code_and_text(runtime: Runtime) {
+    let world = World::with(runtime, Flow::Password).start();
     let refusals = [
         "NO [ALERT] Too many simultaneous connections",
         "-ERR [IN-USE] Somebody else has the mailbox open",
@@ -316,9 +356,8 @@ fn other_refusals_keep_their_code_and_text() {
 }
 
 /// Clients open several connections at once: one request serves them all.
-#[test]
-fn first_logins_at_once_share_one_request() {
-    let world = World::with(Flow::Password).start();
+fn first_logins_at_once_share_one_request(runtime: Runtime) {
+    let world = World::with(runtime, Flow::Password).start();
     world
         .sandbox
         .control()
@@ -333,9 +372,8 @@ fn first_logins_at_once_share_one_request() {
     world.end();
 }
 
-#[test]
-fn an_unreachable_mail_server_is_named_at_once() {
-    let world = World::with(Flow::Password).start();
+fn an_unreachable_mail_server_is_named_at_once(runtime: Runtime) {
+    let world = World::with(runtime, Flow::Password).start();
     for (protocol, farewell) in
         PROTOCOLS
             .into_iter()
@@ -362,9 +400,8 @@ fn an_unreachable_mail_server_is_named_at_once() {
 }
 
 /// The client sees one EHLO answer (or greeting), and nothing of what happens between proxy and server.
-#[test]
-fn starttls_towards_the_server() {
-    let world = World::with(Flow::Password).starttls().start();
+fn starttls_towards_the_server(runtime: Runtime) {
+    let world = World::with(runtime, Flow::Password).starttls().start();
     for protocol in PROTOCOLS {
         let mut client = world.opened(protocol);
         client.work();
@@ -375,9 +412,8 @@ fn starttls_towards_the_server() {
 }
 
 /// Neither a server that has no STARTTLS nor one whose positive answer carries more bytes ever sees a token.
-#[test]
-fn starttls_that_is_missing_or_tampered_with() {
-    let world = World::with(Flow::Password).starttls().start();
+fn starttls_that_is_missing_or_tampered_with(runtime: Runtime) {
+    let world = World::with(runtime, Flow::Password).starttls().start();
     let control = world.sandbox.control();
     for protocol in PROTOCOLS {
         control.set_starttls(protocol, false);
@@ -427,9 +463,8 @@ fn fails_before_login(world: &World, protocol: Protocol) {
     assert_eq!(world.bearers().len(), before);
 }
 
-#[test]
-fn everything_in_one_write() {
-    let world = World::with(Flow::ClientCredentials).start();
+fn everything_in_one_write(runtime: Runtime) {
+    let world = World::with(runtime, Flow::ClientCredentials).start();
     let password = "p-w";
     let mut client = Client::connect(Protocol::Imap, world.port(Protocol::Imap));
     client.send(format!(
@@ -482,9 +517,8 @@ fn everything_in_one_write() {
     world.end();
 }
 
-#[test]
-fn large_messages_pass_byte_for_byte() {
-    let world = World::with(Flow::Password).large_message().start();
+fn large_messages_pass_byte_for_byte(runtime: Runtime) {
+    let world = World::with(runtime, Flow::Password).large_message().start();
     let messages = world.sandbox.messages(USER, "INBOX");
     let (index, large) = messages
         .iter()
@@ -541,9 +575,8 @@ fn large_messages_pass_byte_for_byte() {
 }
 
 /// A client that has said its last word still gets the answer; then the server's end of the stream comes through.
-#[test]
-fn half_close_in_relay() {
-    let world = World::with(Flow::Password).start();
+fn half_close_in_relay(runtime: Runtime) {
+    let world = World::with(runtime, Flow::Password).start();
     let mut client = world.opened(Protocol::Imap);
     client.command("SELECT INBOX");
     client.send("x FETCH 1:* (BODY.PEEK[])\r\n");
@@ -567,9 +600,8 @@ fn half_close_in_relay() {
     world.end();
 }
 
-#[test]
-fn a_client_that_leaves_before_login_takes_its_upstream_along() {
-    let world = World::with(Flow::Password).start();
+fn a_client_that_leaves_before_login_takes_its_upstream_along(runtime: Runtime) {
+    let world = World::with(runtime, Flow::Password).start();
     for protocol in PROTOCOLS {
         let mut client = world.client(protocol);
         client.close_write();
@@ -579,9 +611,8 @@ fn a_client_that_leaves_before_login_takes_its_upstream_along() {
     world.end();
 }
 
-#[test]
-fn a_server_that_closes_is_seen_by_the_client() {
-    let world = World::with(Flow::Password).start();
+fn a_server_that_closes_is_seen_by_the_client(runtime: Runtime) {
+    let world = World::with(runtime, Flow::Password).start();
     for protocol in PROTOCOLS {
         let mut client = world.opened(protocol);
         world
@@ -605,9 +636,8 @@ fn all_closed(world: &World, protocol: Protocol) {
 }
 
 /// SIGTERM: before login the protocol's farewell, in relay nothing at all.
-#[test]
-fn a_graceful_end() {
-    let mut world = World::with(Flow::Password).start();
+fn a_graceful_end(runtime: Runtime) {
+    let mut world = World::with(runtime, Flow::Password).start();
     let mut before = PROTOCOLS.map(|protocol| world.client(protocol));
     let mut relayed = PROTOCOLS.map(|protocol| world.opened(protocol));
     for client in &mut relayed {
@@ -634,7 +664,7 @@ fn a_graceful_end() {
 #[test]
 fn tokens_survive_a_restart() {
     for flow in [Flow::Password, Flow::ClientCredentials, Flow::Code] {
-        let mut world = World::with(flow).start();
+        let mut world = World::with(Runtime::Smol, flow).start();
         world.opened(Protocol::Imap).work();
         world.restart();
         let mut client = world.client(Protocol::Imap);
@@ -659,9 +689,8 @@ fn tokens_survive_a_restart() {
     }
 }
 
-#[test]
-fn a_hundred_idle_sessions() {
-    let world = World::with(Flow::Password).start();
+fn a_hundred_idle_sessions(runtime: Runtime) {
+    let world = World::with(runtime, Flow::Password).start();
     let mut clients: Vec<_> = (0..100)
         .map(|number| world.opened(PROTOCOLS[number % 3]))
         .collect();
