@@ -17,6 +17,7 @@
 //! Every password is another canary. One that was used in a login may therefore appear nowhere else, whatever other
 //! commands the fuzzer has put its passwords into.
 
+use crate::driver::reveals;
 use base64::prelude::{BASE64_STANDARD, Engine as _};
 use proxy_proto::{Limits, LocalTls, Protocol, SessionConfig, Side, UpstreamTls};
 
@@ -208,12 +209,12 @@ impl Call {
 }
 
 /// The parts of a stream, passwords in place; `None`: it holds a piece of a canary that no mark has made. (Not its first
-/// letters: `\x9c` and `anary`, escaped for a log, would be one, too.)
+/// letters: `\x9c` and `anary`, escaped for a log, would be one, too. In base64 as well: fuzzers find that out.)
 pub(super) fn read(stream: &[u8], canaries: &mut Canaries) -> Option<Vec<Part>> {
     let mut parts = Vec::new();
     let mut side = Side::Server;
     let mut said = Vec::new();
-    let mut raw = Vec::new();
+    let mut raw = [Vec::new(), Vec::new(), Vec::new()]; // of each side, and of both
     let mut bytes = stream.iter().copied();
     while let Some(byte) = bytes.next() {
         let before = said.len();
@@ -251,14 +252,19 @@ pub(super) fn read(stream: &[u8], canaries: &mut Canaries) -> Option<Vec<Part>> 
             _ => said.push(byte),
         }
         if matches!(byte, ESCAPE | REPEAT | ..=0xf7) {
-            raw.extend_from_slice(&said[before..]);
+            for stream in [usize::from(side == Side::Client), 2] {
+                raw[stream].extend_from_slice(&said[before..]);
+            }
         }
     }
     if !said.is_empty() {
         parts.push(Part::Says(side, said));
     }
-    let holds = |word: &[u8]| raw.windows(word.len()).any(|window| window == word);
-    (!holds(b"nary-") && !holds(b"PASSWORD-") && !holds(b"TOKEN-")).then_some(parts)
+    let pieces = ["nary-", "PASSWORD-", "TOKEN-"];
+    let found = raw
+        .iter()
+        .any(|stream| pieces.iter().any(|piece| reveals(stream, piece)));
+    (!found).then_some(parts)
 }
 
 /// Bytes that a peer says, as they stand in a stream.
@@ -325,6 +331,13 @@ mod tests {
     #[test]
     fn nobody_else_says_canary() {
         assert!(read(b"xx cana\xfdxry- xx", &mut Canaries::default()).is_none());
+        assert!(
+            read(
+                b"IGNhbmFyeS1U\xffx\xfeT0tFTg==\r\n",
+                &mut Canaries::default()
+            )
+            .is_none()
+        );
         assert!(read(b"\xfc\xfc\xfa\xfb", &mut Canaries::default()).is_some());
     }
 
