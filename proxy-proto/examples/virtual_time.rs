@@ -170,7 +170,7 @@ fn main() {
     );
     world.hear(
         Client,
-        "* OK [CAPABILITY IMAP4rev1 SASL-IR AUTH=PLAIN] ready\r\n",
+        "* OK [CAPABILITY IMAP4rev1 SASL-IR AUTH=PLAIN] The mail server is ready\r\n",
     );
 
     // The user takes 50 seconds; the client is kept waiting every 20.

@@ -184,6 +184,12 @@ impl Core {
         self.show(Side::Client, true, bytes);
     }
 
+    /// Queues lines for the client that may repeat a secret of its own; `shown` stands for them in the dialogue.
+    pub(crate) fn tell_client_as(&mut self, bytes: &[u8], shown: &[u8]) {
+        self.client.send.push(bytes);
+        self.show(Side::Client, true, shown);
+    }
+
     /// Queues lines for the server and shows them in the dialogue. They must hold no secret.
     pub(crate) fn tell_server(&mut self, bytes: &[u8]) {
         self.server.send.push(bytes);

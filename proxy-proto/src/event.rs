@@ -43,7 +43,8 @@ pub enum Event {
     Refused {
         /// The login name that the client gave.
         login: Arc<str>,
-        /// The server's answer: one printable line, at most 400 bytes.
+        /// The server's answer and, in parentheses, what its error challenge said: one printable line, at most 400
+        /// bytes.
         text: String,
     },
     /// A line of the dialogue before login, secrets replaced; only where the configuration asks for it.

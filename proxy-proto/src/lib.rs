@@ -97,10 +97,11 @@
 //!
 //! # Within
 //!
-//! `session.rs` is the surface; `core.rs` holds what every protocol needs: both links' buffers (`buffer.rs`), events,
-//! timers, the login under way. `frame.rs` finds lines and counted literals before any grammar sees a byte.
-//! `imap/`, `pop/` and `smtp/` implement `machine.rs`'s trait, each with its nom grammar. `sasl.rs` decodes and encodes
-//! the mechanisms, `redact.rs` makes text fit for logs and peers.
+//! `session.rs` is the surface, `settling.rs` its part between login and relay; `core.rs` holds what every protocol
+//! needs: both links' buffers (`buffer.rs`), events, timers, the login under way. `refusal.rs` gives a login or a session
+//! up. `frame.rs` finds lines and counted literals before any grammar sees a byte. `imap/`, `pop/` and `smtp/` implement
+//! `machine.rs`'s trait, each with its nom grammar. `sasl.rs` decodes and encodes the mechanisms, `redact.rs` makes text
+//! fit for logs and peers.
 
 #![forbid(unsafe_code)]
 
@@ -116,9 +117,11 @@ mod login;
 mod machine;
 mod pop;
 mod redact;
+mod refusal;
 mod sasl;
 mod secret;
 mod session;
+mod settling;
 mod smtp;
 
 pub use config::{LocalTls, Protocol, SessionConfig, UpstreamTls};

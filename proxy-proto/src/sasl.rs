@@ -14,6 +14,36 @@ pub(crate) enum ClientSasl {
     LoginPassword { user: Zeroizing<Vec<u8>> },
 }
 
+/// A mechanism's name as the log may see it: what nobody has heard of may be a response in the wrong place.
+pub(crate) fn shown(mechanism: &[u8]) -> &[u8] {
+    let known = [
+        &b"PLAIN"[..],
+        b"LOGIN",
+        b"XOAUTH2",
+        b"OAUTHBEARER",
+        b"CRAM-MD5",
+        b"DIGEST-MD5",
+        b"NTLM",
+        b"GSSAPI",
+        b"GSS-SPNEGO",
+        b"EXTERNAL",
+        b"ANONYMOUS",
+        b"PLAIN-CLIENTTOKEN",
+        b"SCRAM-SHA-1",
+        b"SCRAM-SHA-1-PLUS",
+        b"SCRAM-SHA-256",
+        b"SCRAM-SHA-256-PLUS",
+    ];
+    if known
+        .iter()
+        .any(|name| mechanism.eq_ignore_ascii_case(name))
+    {
+        mechanism
+    } else {
+        redact::SECRET.as_bytes()
+    }
+}
+
 /// What came of a response line.
 pub(crate) enum Step {
     Done(Login),

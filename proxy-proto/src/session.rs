@@ -1,11 +1,13 @@
 //! The one type that a driver drives.
 
 use crate::{
-    Bearer, Event, Misuse, Reason, Refusal, Rejection, RequestId, SessionConfig,
+    Bearer, Event, Misuse, Reason, Refusal, RequestId, SessionConfig,
     core::{Core, Expired, Phase, ServerLink},
     frame::{Broken, Framed},
-    machine::{Farewell, Machine, Settled, machine},
-    redact, sasl,
+    machine::{Farewell, Machine, machine},
+    redact,
+    refusal::{refuse, unusable},
+    sasl,
 };
 use std::{fmt, sync::Arc, time::Duration};
 
@@ -53,8 +55,8 @@ pub struct Upstream {
 
 /// One client, one server, one protocol.
 pub struct Session {
-    core: Core,
-    machine: Box<dyn Machine + Send>,
+    pub(crate) core: Core,
+    pub(crate) machine: Box<dyn Machine + Send>,
 }
 
 impl Session {
@@ -290,7 +292,7 @@ impl Session {
     }
 
     /// Goes on with what is held, until nothing moves.
-    fn go_on(&mut self) {
+    pub(crate) fn go_on(&mut self) {
         loop {
             let mut moved = false;
             for side in [Side::Client, Side::Server] {
@@ -320,7 +322,7 @@ impl Session {
 
     /// Keeps what could not be processed. Bytes of a server whose answer ended the session or its connection are
     /// dropped.
-    fn keep(&mut self, side: Side, bytes: &[u8]) {
+    pub(crate) fn keep(&mut self, side: Side, bytes: &[u8]) {
         if bytes.is_empty() || matches!(self.core.phase, Phase::Closing | Phase::Closed) {
             return;
         }
@@ -328,27 +330,6 @@ impl Session {
             return;
         }
         self.core.link_mut(side).receive.push(bytes);
-    }
-
-    /// Takes what comes while an unfinished command is held, in pieces that decide one thing at a time: what is framed
-    /// and what is relayed must not depend on how the network has cut it. Returns what is no longer held.
-    fn settle_piece_by_piece<'a>(&mut self, bytes: &'a [u8]) -> &'a [u8] {
-        let mut rest = bytes;
-        while self.core.phase == Phase::Settling && !rest.is_empty() {
-            // A command's tag and verb stand at its beginning; further on only the end of its line decides.
-            let piece = match self.core.client.receive.len() {
-                ..600 => 1,
-                _ => rest
-                    .iter()
-                    .position(|b| b"\r\n".contains(b))
-                    .map_or(rest.len(), |at| at + 1),
-            };
-            self.keep(Side::Client, &rest[..piece]);
-            // Without its consequences: `Relay` is told once all the pieces are on their way.
-            self.go_on();
-            rest = &rest[piece..];
-        }
-        rest
     }
 
     /// Takes as many frames as the machine accepts; returns the bytes used.
@@ -410,85 +391,6 @@ impl Session {
             // Nothing that the server says may end up in the middle of the client's handshake.
             && !core.tls_pending(Side::Client)
             && self.machine.accepts(core, side)
-    }
-
-    /// After the login: frames what is held once more, then lets everything go.
-    fn settle(&mut self) -> bool {
-        let held = self.core.client.receive.lend();
-        // What arrives later is relay, however the network cuts it: only the last held command is waited for.
-        let unsettled = *self.core.unsettled.get_or_insert(held.len());
-        let done =
-            unsettled == 0 && matches!(self.machine.settle(&mut self.core, &[]), Settled::Release);
-        let settled = if done || self.core.client.eof && held.is_empty() {
-            Settled::Release
-        } else {
-            self.machine.settle(&mut self.core, &held)
-        };
-        if self.core.phase != Phase::Settling {
-            return false; // what was held has ended the session
-        }
-        match settled {
-            Settled::Used(used) => {
-                self.core.unsettled = Some(unsettled.saturating_sub(used));
-                self.core.client.receive.restore(held, used);
-                true
-            }
-            Settled::More if self.core.client.eof || self.core.shutting_down => {
-                // The rest of the command will never come: it is dropped, for it may be a password's beginning.
-                self.core.begin_relay();
-                true
-            }
-            Settled::More => {
-                let limits = &self.core.config.limits;
-                if held.len() > limits.imap_line.max(limits.line) + limits.imap_literal {
-                    self.core.close(Reason::Limit(
-                        Side::Client,
-                        "a command behind the login is too long".into(),
-                    ));
-                } else {
-                    self.core.client.receive.restore(held, 0);
-                }
-                false
-            }
-            Settled::AwaitServer => {
-                self.core.client.receive.restore(held, 0);
-                self.core.unsettled = None; // what the client sends meanwhile is held as well
-                let answers = self.core.server.receive.lend();
-                let mut used = 0;
-                while used < answers.len() && self.core.phase == Phase::Settling {
-                    match self.machine.look(
-                        &self.core.config.limits,
-                        Side::Server,
-                        &answers[used..],
-                    ) {
-                        Framed::Complete(len) => {
-                            self.machine.frame(
-                                &mut self.core,
-                                Side::Server,
-                                &answers[used..used + len],
-                            );
-                            used += len;
-                        }
-                        Framed::Broken(_) => {
-                            let why = "an answer behind the login is no line".into();
-                            self.core.close(Reason::Protocol(Side::Server, why));
-                            return false;
-                        }
-                        Framed::Incomplete | Framed::Literal { .. } => break,
-                    }
-                    if !self.machine.client_waits() {
-                        break;
-                    }
-                }
-                self.core.server.receive.restore(answers, used);
-                used > 0 && !self.machine.client_waits()
-            }
-            Settled::Release => {
-                self.core.client.receive.restore(held, 0);
-                self.core.begin_relay();
-                true
-            }
-        }
     }
 
     /// Bytes behind a STARTTLS command or its answer: an attacker's, or a client that is not safe to serve.
@@ -568,76 +470,4 @@ impl Session {
         self.machine.farewell(&mut self.core, farewell, text);
         self.core.close(reason);
     }
-}
-
-/// Ends the login with this refusal; one too many ends the session.
-pub(crate) fn refuse(machine: &mut dyn Machine, core: &mut Core, refusal: &Refusal) {
-    let refusal = match refusal {
-        Refusal::Denied(text) => Refusal::Denied(redact::one_line(text)),
-        Refusal::Temporary(text) => Refusal::Temporary(redact::one_line(text)),
-    };
-    core.end_attempt();
-    machine.login_failed(core, &refusal);
-    count_error(machine, core);
-}
-
-/// What the server said when it refused the bearer.
-pub(crate) struct ServerRefusal<'a> {
-    /// Its answer as the client would get it, line ends included.
-    pub(crate) answer: &'a [u8],
-    /// The answer's last line, its tag left out.
-    pub(crate) line: &'a [u8],
-    /// The text in that line, its codes left out.
-    pub(crate) said: &'a [u8],
-    /// The decoded error challenge; may be empty.
-    pub(crate) challenge: &'a str,
-    /// A fresh token might be accepted.
-    pub(crate) token_at_fault: bool,
-}
-
-/// The server has refused the bearer: once more with a fresh one where that can help, else the client is told.
-pub(crate) fn server_refused(
-    machine: &mut dyn Machine,
-    core: &mut Core,
-    refusal: &ServerRefusal<'_>,
-) {
-    let said = redact::one_line(&String::from_utf8_lossy(refusal.said));
-    let explained = match refusal.challenge {
-        "" => said.clone(),
-        challenge => format!("{said} ({challenge})"),
-    };
-    if refusal.token_at_fault && core.try_again(Rejection { text: explained }) {
-        return;
-    }
-    core.report_refusal(&String::from_utf8_lossy(refusal.line));
-    if refusal.token_at_fault {
-        let text = format!("The mail server refused the access token: {said}");
-        return refuse(machine, core, &Refusal::Denied(text));
-    }
-    // Its code and text are the server's own.
-    core.end_attempt();
-    core.tell_client(refusal.answer);
-    count_error(machine, core);
-}
-
-/// Counts an error; one too many ends the session.
-pub(crate) fn count_error(machine: &mut dyn Machine, core: &mut Core) {
-    if core.phase == Phase::Dialogue && core.count_error() {
-        machine.farewell(core, Farewell::TooManyErrors, "Too many errors");
-        core.close(Reason::Limit(
-            Side::Client,
-            "too many failed logins or unusable commands".into(),
-        ));
-    }
-}
-
-/// The server cannot be used: answers the login if there is one, else says goodbye; then closes.
-pub(crate) fn unusable(machine: &mut dyn Machine, core: &mut Core, text: &str, reason: Reason) {
-    if core.attempt.is_some() {
-        core.end_attempt();
-        machine.login_failed(core, &Refusal::Temporary(redact::one_line(text)));
-    } else {
-        machine.farewell(core, Farewell::Unavailable, text);
-    }
-    core.close(reason);
 }

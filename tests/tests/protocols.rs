@@ -19,7 +19,7 @@ const LIKE: [(&str, &str); 3] = [
 ];
 
 /// States that the page names and has no columns for: what they do shows elsewhere.
-const WITHOUT_COLUMNS: [&str; 11] = [
+const WITHOUT_COLUMNS: [&str; 10] = [
     "relay",
     "handshake",
     "literal",
@@ -29,7 +29,6 @@ const WITHOUT_COLUMNS: [&str; 11] = [
     "challenged",
     "asked",
     "other mechanism",
-    "consent",
     "secured",
 ];
 

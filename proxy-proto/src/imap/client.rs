@@ -10,9 +10,10 @@ use crate::{
     frame::{Framed, Framer},
     machine::{Farewell, Machine, Settled},
     redact::SECRET,
-    sasl::{ClientSasl, Step},
-    session::{count_error, refuse},
+    refusal::{count_error, refuse},
+    sasl::{self, ClientSasl, Step},
 };
+use std::borrow::Cow;
 
 impl Imap {
     pub(super) fn client_frame(&mut self, core: &mut Core, frame: &[u8]) {
@@ -44,7 +45,7 @@ impl Imap {
         self.show_command(core, frame, &command);
         match command {
             Command::Login { .. } | Command::Authenticate { .. } if !self.login_allowed(core) => {}
-            Command::Login { user, password } => match crate::sasl::login(&user, &password) {
+            Command::Login { user, password } => match sasl::login(&user, &password) {
                 Ok(login) => core.begin_login(login),
                 Err(why) => self.refuse_unusable(core, why),
             },
@@ -67,7 +68,14 @@ impl Imap {
             Command::Capability | Command::Noop | Command::Id => self.forward(core, frame, false),
             Command::Logout => self.forward(core, frame, true),
             Command::Malformed(why) => self.bad(core, why),
-            Command::Other => self.bad(core, "log in first, or the command is unknown"),
+            Command::Other => {
+                let answer = "BAD Not possible: log in first, or the command is unknown\r\n";
+                let known = grammar::head(frame).is_some_and(|head| is_known(head.verb));
+                let tag = if known { tag } else { SECRET.as_bytes() };
+                let shown = [tag, b" ", answer.as_bytes()].concat();
+                core.tell_client_as(&[&self.tag[..], b" ", answer.as_bytes()].concat(), &shown);
+                count_error(self, core);
+            }
         }
     }
 
@@ -148,10 +156,10 @@ impl Imap {
         }
         let mut parts = grammar::parts(frame);
         if let Some(first) = parts.next() {
-            core.tell_server(first);
+            core.tell_server(&first);
         }
         self.server = Server::Forwarded {
-            parts: parts.map(<[u8]>::to_vec).collect(),
+            parts: parts.map(Cow::into_owned).collect(),
             logout,
         };
     }
@@ -223,13 +231,15 @@ impl Imap {
             }
             Command::Authenticate { mechanism, initial } => {
                 shown.push(b' ');
-                shown.extend_from_slice(mechanism);
+                shown.extend_from_slice(sasl::shown(mechanism));
                 if initial.is_some() {
                     shown.extend_from_slice(format!(" {SECRET}").as_bytes());
                 }
             }
             Command::Capability | Command::Noop | Command::Logout | Command::StartTls => {}
             Command::Id => shown = frame.to_vec(),
+            // What is no command may be a password on its own.
+            Command::Other if !is_known(head.verb) => shown = SECRET.into(),
             // What is wrong with it may be a password's form.
             Command::Malformed(_) | Command::Other => {
                 shown.extend_from_slice(format!(" {SECRET}").as_bytes())
@@ -323,6 +333,40 @@ impl Imap {
         }
         Settled::Used(frame.len())
     }
+}
+
+/// Commands of the authenticated state, and of extensions that clients try early.
+fn is_known(verb: &[u8]) -> bool {
+    [
+        &b"SELECT"[..],
+        b"EXAMINE",
+        b"CREATE",
+        b"DELETE",
+        b"RENAME",
+        b"SUBSCRIBE",
+        b"UNSUBSCRIBE",
+        b"LIST",
+        b"LSUB",
+        b"XLIST",
+        b"NAMESPACE",
+        b"STATUS",
+        b"APPEND",
+        b"CHECK",
+        b"CLOSE",
+        b"UNSELECT",
+        b"EXPUNGE",
+        b"SEARCH",
+        b"FETCH",
+        b"STORE",
+        b"COPY",
+        b"MOVE",
+        b"UID",
+        b"IDLE",
+        b"ENABLE",
+        b"COMPRESS",
+    ]
+    .iter()
+    .any(|known| verb.eq_ignore_ascii_case(known))
 }
 
 /// Octets of literals that one command may have in all: a LOGIN has two.

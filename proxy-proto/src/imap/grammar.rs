@@ -10,6 +10,7 @@ use nom::{
     combinator::{all_consuming, map, opt, rest, verify},
     sequence::{delimited, preceded, terminated},
 };
+use std::borrow::Cow;
 use zeroize::Zeroizing;
 
 /// A command of the client.
@@ -301,22 +302,26 @@ fn literal(bytes: &[u8]) -> IResult<&[u8], Octets> {
     map(take(len), |octets: &[u8]| Zeroizing::new(octets.to_vec())).parse(bytes)
 }
 
-/// Splits an ID command at its synchronising literals: each part but the last ends with the announcing line.
-pub(crate) fn parts(frame: &[u8]) -> impl Iterator<Item = &[u8]> {
+/// Splits an ID command at its literals: each part but the last ends with the announcing line, which asks to go on.
+/// A server that does not know `{n+}` would take the octets for commands.
+pub(crate) fn parts(frame: &[u8]) -> impl Iterator<Item = Cow<'_, [u8]>> {
     // Where the next part begins, and where its first line does: behind the octets that the last part announced.
     let mut next = Some((0, 0));
     std::iter::from_fn(move || {
         let (start, mut at) = next.take()?;
         while let Some(end) = find_crlf(&frame[at..]).map(|n| at + n + 2) {
-            let announced = line_literal(&frame[at..end - 2]).ok().map(|(_, it)| it);
-            let (len, synchronising) = announced.unwrap_or((0, false));
-            at = end.saturating_add(len).min(frame.len());
-            if synchronising {
-                next = Some((end, at));
-                return Some(&frame[start..end]);
-            }
+            let Ok((_, (len, synchronising))) = line_literal(&frame[at..end - 2]) else {
+                at = end;
+                continue;
+            };
+            next = Some((end, end.saturating_add(len).min(frame.len())));
+            let part = &frame[start..end];
+            return Some(match part.strip_suffix(b"+}\r\n") {
+                Some(announcement) if !synchronising => [announcement, b"}\r\n"].concat().into(),
+                _ => part.into(),
+            });
         }
-        Some(&frame[start..])
+        Some(frame[start..].into())
     })
 }
 
@@ -445,9 +450,14 @@ mod tests {
     }
 
     #[test]
-    fn id_is_split_at_its_synchronising_literals() {
+    fn id_is_split_at_its_literals() {
         let frame = b"a ID (\"name\" {3}\r\nabc \"v\" {1+}\r\nx)\r\n";
-        let parts: Vec<_> = parts(frame).map(<[u8]>::len).collect();
-        assert_eq!(parts, [18, frame.len() - 18]);
+        let parts: Vec<_> = parts(frame).collect();
+        let expected = [
+            &b"a ID (\"name\" {3}\r\n"[..],
+            b"abc \"v\" {1}\r\n",
+            b"x)\r\n",
+        ];
+        assert_eq!(parts, expected);
     }
 }

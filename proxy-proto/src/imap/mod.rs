@@ -13,8 +13,8 @@ use crate::{
     core::{Core, ServerLink, Tls},
     frame::{Framed, Framer},
     machine::{Farewell, Machine, Settled},
+    refusal::unusable,
     sasl::ClientSasl,
-    session::unusable,
 };
 use capability::{Capabilities, Client};
 use std::collections::VecDeque;

@@ -9,10 +9,13 @@ use crate::{
     Reason, Side,
     core::Core,
     redact::{self, SECRET},
+    refusal::{ServerRefusal, refuse, server_refused},
     sasl,
-    session::{ServerRefusal, refuse, server_refused},
 };
 use std::collections::VecDeque;
+
+/// The greeting over a connection that began in plaintext; its capabilities are those learnt over TLS.
+const GREETING: &[u8] = b"* OK [CAPABILITY] The mail server is ready\r\n";
 
 impl Imap {
     pub(super) fn server_literal(&mut self, core: &mut Core, so_far: &[u8], len: usize) -> bool {
@@ -36,6 +39,14 @@ impl Imap {
                 core.show(Side::Server, false, format!("+ {SECRET}").as_bytes());
             }
             _ => core.show(Side::Server, false, frame),
+        }
+        let preauth = Status::PreAuth;
+        if matches!(response, Response::Condition { status, .. } if status == preauth) {
+            // Whenever it comes: in plaintext it is how somebody on the way would keep the proxy from TLS.
+            return self.unusable(
+                core,
+                "The mail server is authenticated as somebody else already (PREAUTH)",
+            );
         }
         match std::mem::take(&mut self.server) {
             Server::Greeting => self.greeting(core, frame, response),
@@ -77,13 +88,7 @@ impl Imap {
                 core.tell_client(frame);
                 return core.close(Reason::ServerLeft);
             }
-            Status::PreAuth => {
-                return self.unusable(
-                    core,
-                    "The mail server is authenticated as somebody else already (PREAUTH)",
-                );
-            }
-            Status::No | Status::Bad => {
+            Status::No | Status::Bad | Status::PreAuth => {
                 return self.unusable(core, "The mail server's greeting cannot be understood");
             }
         }
@@ -91,7 +96,12 @@ impl Imap {
             self.learn(list);
         }
         if !self.greeted {
-            self.greeting = Some(frame.to_vec());
+            // What came before TLS may be somebody else's, such as an alert that would be shown to the user.
+            let greeting = match Self::starttls_wanted(core) {
+                true => GREETING,
+                false => frame,
+            };
+            self.greeting = Some(greeting.to_vec());
         }
         if Self::starttls_wanted(core) {
             match self.capabilities {
@@ -223,7 +233,7 @@ impl Imap {
             "The mail server says: {}",
             redact::one_line(&String::from_utf8_lossy(text))
         );
-        crate::session::unusable(self, core, &text, Reason::ServerLeft);
+        crate::refusal::unusable(self, core, &text, Reason::ServerLeft);
     }
 
     /// The server is ready: a bearer that waits goes out.
@@ -313,15 +323,6 @@ impl Imap {
             } => {
                 core.tell_client(frame);
                 core.close(Reason::ServerLeft);
-            }
-            Response::Condition {
-                status: Status::PreAuth,
-                ..
-            } => {
-                self.unusable(
-                    core,
-                    "The mail server is authenticated as somebody else already (PREAUTH)",
-                );
             }
             Response::Condition {
                 status,
@@ -475,6 +476,7 @@ impl Imap {
         (status, code, text): (Status, Option<&[u8]>, &[u8]),
     ) {
         let token_at_fault = status == Status::No
+            && !matches!(exchange, Exchange::Command)
             && match code {
                 None => true,
                 Some(code) => [&b"AUTHENTICATIONFAILED"[..], b"EXPIRED"]

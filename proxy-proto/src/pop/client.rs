@@ -10,8 +10,8 @@ use crate::{
     frame::{Framed, Framer},
     machine::{Farewell, Machine, Settled},
     redact::SECRET,
-    sasl::{ClientSasl, Step},
-    session::{count_error, refuse},
+    refusal::{count_error, refuse},
+    sasl::{self, ClientSasl, Step},
 };
 
 impl Pop {
@@ -51,7 +51,7 @@ impl Pop {
                 core.tell_client(b"+OK Send the password\r\n");
             }
             Command::Pass(password) => match self.user.take() {
-                Some(user) => match crate::sasl::login(&user, password) {
+                Some(user) => match sasl::login(&user, password) {
                     Ok(login) => core.begin_login(login),
                     Err(why) => self.refuse_unusable(core, why),
                 },
@@ -166,7 +166,7 @@ impl Pop {
                 } else {
                     String::new()
                 };
-                [name, b" ", mechanism, secret.as_bytes()].concat()
+                [name, b" ", sasl::shown(mechanism), secret.as_bytes()].concat()
             }
             Command::User(_)
             | Command::Capa

@@ -8,8 +8,8 @@ use crate::{
     Mechanism, Reason, Refusal, Side,
     core::{Core, Phase},
     redact::SECRET,
+    refusal::{ServerRefusal, refuse, server_refused},
     sasl::{self, Offered},
-    session::{ServerRefusal, refuse, server_refused},
 };
 use zeroize::Zeroizing;
 
@@ -259,7 +259,8 @@ impl Pop {
         code: Option<&[u8]>,
         text: &[u8],
     ) {
-        let token_at_fault = code.is_none_or(|code| code.eq_ignore_ascii_case(b"AUTH"));
+        let token_at_fault = !matches!(exchange, Exchange::Command)
+            && code.is_none_or(|code| code.eq_ignore_ascii_case(b"AUTH"));
         let challenge = match &exchange {
             Exchange::Challenged(why) => why,
             _ => "",

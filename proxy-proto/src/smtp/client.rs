@@ -10,8 +10,8 @@ use crate::{
     frame::{Framed, Framer},
     machine::{Farewell, Machine, Settled},
     redact::SECRET,
-    sasl::{ClientSasl, Step},
-    session::{count_error, refuse},
+    refusal::{count_error, refuse},
+    sasl::{self, ClientSasl, Step},
 };
 
 impl Smtp {
@@ -143,7 +143,7 @@ impl Smtp {
                 } else {
                     String::new()
                 };
-                [verb, b" ", mechanism, secret.as_bytes()].concat()
+                [verb, b" ", sasl::shown(mechanism), secret.as_bytes()].concat()
             }
             Command::Ehlo(_)
             | Command::Helo(_)

@@ -1,5 +1,6 @@
 //! SMTP's grammar (RFC 5321 §4.1, RFC 4954 §8), as far as it is spoken before login.
 
+use crate::redact;
 use nom::{
     IResult, Parser,
     branch::alt,
@@ -107,8 +108,23 @@ pub(crate) fn reply_line(line: &[u8]) -> Option<ReplyLine<'_>> {
         .map(|(_, (code, (last, text)))| ReplyLine { code, last, text })
 }
 
+/// A reply's enhanced status code, and what its lines say together: RFC 2034 §4 has the code on each of them.
+pub(crate) fn said(reply: &[u8]) -> (Option<&[u8]>, Vec<u8>) {
+    let mut code = None;
+    let mut said = Vec::new();
+    for line in redact::lines(reply).filter_map(reply_line) {
+        let (enhanced, text) = enhanced(line.text);
+        code = code.or(enhanced);
+        if !said.is_empty() {
+            said.push(b' ');
+        }
+        said.extend_from_slice(text.trim_ascii());
+    }
+    (code, said)
+}
+
 /// The enhanced status code (RFC 2034) at a text's beginning, and what follows it.
-pub(crate) fn enhanced(text: &[u8]) -> (Option<&[u8]>, &[u8]) {
+fn enhanced(text: &[u8]) -> (Option<&[u8]>, &[u8]) {
     let code: IResult<&[u8], &[u8]> = terminated(
         recognize((digit1, tag("."), digit1, tag("."), digit1)),
         alt((tag(" "), all_consuming(tag("")))),
@@ -191,5 +207,17 @@ mod tests {
         );
         assert_eq!(enhanced(b"5.7 x"), (None, &b"5.7 x"[..]));
         assert_eq!(enhanced(b"no"), (None, &b"no"[..]));
+    }
+
+    #[test]
+    fn lines_are_read_together() {
+        assert_eq!(
+            said(b"535-5.7.8 Not accepted. See\r\n535 5.7.8  https://example.com\r\n"),
+            (
+                Some(&b"5.7.8"[..]),
+                b"Not accepted. See https://example.com".to_vec()
+            )
+        );
+        assert_eq!(said(b"454\r\n"), (None, Vec::new()));
     }
 }

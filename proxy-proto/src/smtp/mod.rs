@@ -14,8 +14,8 @@ use crate::{
     core::{Core, ServerLink, Tls},
     frame::{Framed, Framer},
     machine::{Farewell, Machine, Settled},
+    refusal::unusable,
     sasl::{ClientSasl, Offered},
-    session::unusable,
 };
 use capability::Client;
 

@@ -5,8 +5,8 @@ use crate::{
     Reason, Refusal, Side,
     core::{Core, Phase},
     redact::SECRET,
+    refusal::{ServerRefusal, refuse, server_refused},
     sasl,
-    session::{ServerRefusal, refuse, server_refused},
 };
 use zeroize::Zeroizing;
 
@@ -47,7 +47,7 @@ impl Smtp {
             core.server_answered();
         }
         match self.server {
-            Server::Greeting => self.greeting(core, reply, code, text),
+            Server::Greeting => self.greeting(core, reply, code),
             _ if code == 421 && core.waiting_for_credentials() => {
                 // A new connection is opened once there is a bearer; the client need not know.
                 core.server_gone();
@@ -86,11 +86,12 @@ impl Smtp {
         }
     }
 
-    fn greeting(&mut self, core: &mut Core, reply: &[u8], code: u16, text: &[u8]) {
+    fn greeting(&mut self, core: &mut Core, reply: &[u8], code: u16) {
         let silent = self.greeted;
         if code != 220 {
             if silent && core.attempt.is_some() {
-                let text = format!("The mail server says: {}", String::from_utf8_lossy(text));
+                let (_, said) = grammar::said(reply);
+                let text = format!("The mail server says: {}", String::from_utf8_lossy(&said));
                 core.server_gone();
                 return refuse(self, core, &Refusal::Temporary(text));
             }
@@ -187,7 +188,7 @@ impl Smtp {
             }
             (_, 400..=599) => {
                 self.server = Server::Idle;
-                self.refused(core, reply, code, text);
+                self.refused(core, exchange, reply, code);
             }
             _ => self.unusable(
                 core,
@@ -196,16 +197,24 @@ impl Smtp {
         }
     }
 
-    fn refused(&mut self, core: &mut Core, reply: &[u8], code: u16, text: &[u8]) {
+    fn refused(&mut self, core: &mut Core, exchange: Exchange, reply: &[u8], code: u16) {
         let challenge = std::mem::take(&mut self.challenge);
-        let (enhanced, said) = grammar::enhanced(text);
+        let (enhanced, said) = grammar::said(reply);
+        let codes = [
+            code.to_string().as_bytes(),
+            b" ",
+            enhanced.unwrap_or_default(),
+        ]
+        .concat();
         let refusal = ServerRefusal {
             answer: reply,
-            line: &[code.to_string().as_bytes(), b" ", text].concat(),
-            said,
+            line: &[codes.trim_ascii_end(), b" ", &said].concat(),
+            said: &said,
             challenge: &challenge,
             // 5.7.139: SMTP AUTH is disabled for the tenant or mailbox; no token changes that.
-            token_at_fault: code == 535 && enhanced != Some(b"5.7.139"),
+            token_at_fault: exchange != Exchange::Command
+                && code == 535
+                && enhanced != Some(b"5.7.139"),
         };
         server_refused(self, core, &refusal);
         if code == 421 {
