@@ -1,6 +1,6 @@
 //! What one session is asked to do: protocol, TLS on either side, limits.
 
-use crate::Limits;
+use crate::{Limits, filter::Filters};
 
 /// The mail protocol that a session speaks, the same on both sides.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -63,6 +63,8 @@ pub struct SessionConfig {
     pub dialogue: bool,
     /// Bounds on bytes, attempts and times.
     pub limits: Limits,
+    /// What stands between client and server once the login has succeeded. `None`, the default: nothing.
+    pub filters: Option<Filters>,
 }
 
 impl SessionConfig {
@@ -74,6 +76,7 @@ impl SessionConfig {
             upstream_tls: UpstreamTls::Implicit,
             dialogue: false,
             limits: Limits::default(),
+            filters: None,
         }
     }
 }

@@ -4,6 +4,7 @@ use crate::{
     Bearer, Event, Login, Misuse, Reason, RedactedLine, Rejection, RequestId, SessionConfig, Side,
     Time, Upstream, UpstreamTls,
     buffer::{ReceiveBuffer, SendBuffer},
+    filter::{Chain, Failed, Opened},
     redact,
 };
 use std::{collections::VecDeque, sync::Arc};
@@ -88,6 +89,7 @@ pub(crate) struct Timers {
     server_answer: Option<Time>,
     consent: Option<Time>,
     keepalive: Option<Time>,
+    half_closed: Option<Time>,
     drain: Option<Time>,
 }
 
@@ -98,6 +100,7 @@ pub(crate) enum Expired {
     ServerAnswer,
     Consent,
     Keepalive,
+    HalfClosed,
     Drain,
 }
 
@@ -122,6 +125,8 @@ pub(crate) struct Core {
     next_request: u64,
     reason: Option<Reason>,
     relay_announced: bool,
+    /// What the bytes of an open session pass, where the configuration has filters.
+    chain: Option<Box<Chain>>,
     pub(crate) shutting_down: bool,
 }
 
@@ -154,6 +159,7 @@ impl Core {
             next_request: 0,
             reason: None,
             relay_announced: false,
+            chain: None,
             shutting_down: false,
         }
     }
@@ -216,9 +222,32 @@ impl Core {
         Ok(())
     }
 
-    /// Passes bytes without showing them.
+    /// Passes bytes without showing them; in an open session through its filters.
     pub(crate) fn pass(&mut self, to: Side, bytes: &[u8]) {
-        self.link_mut(to).send.push(bytes);
+        if self.chain.is_none() {
+            return self.link_mut(to).send.push(bytes);
+        }
+        if self.phase == Phase::Relay && self.link(to).eof {
+            self.timers.half_closed = Some(self.now + self.config.limits.half_closed);
+        }
+        self.filter(|chain, sink| chain.pass(to.other(), bytes, sink));
+    }
+
+    /// Lets the filters do something; what they put out is queued. One that fails ends the session.
+    fn filter(
+        &mut self,
+        work: impl FnOnce(&mut Chain, &mut dyn FnMut(Side, &[u8])) -> Result<(), Failed>,
+    ) {
+        let Some(mut chain) = self.chain.take() else {
+            return;
+        };
+        let result = work(&mut chain, &mut |to, bytes| {
+            self.link_mut(to).send.push(bytes)
+        });
+        match result {
+            Ok(()) => self.chain = Some(chain),
+            Err(Failed(why)) => self.close(Reason::Filter(why)),
+        }
     }
 
     /// Shows bytes in the dialogue, a line each; they must hold no secret.
@@ -313,11 +342,18 @@ impl Core {
         self.timers.before_login = Some(self.now + self.config.limits.before_login);
     }
 
-    /// The server has accepted the bearer: from here on nothing is spoken any more.
-    pub(crate) fn accepted(&mut self) {
+    /// The server has accepted the bearer: from here on nothing is spoken any more. What it has said before its `answer`,
+    /// and that, goes to the client.
+    pub(crate) fn accepted(&mut self, before: &[u8], answer: &[u8]) {
+        self.show(Side::Client, true, answer);
+        let mut opened = None;
         if let Some(attempt) = self.attempt.take() {
             let login = attempt.login.user;
             let user = attempt.bearer.map_or_else(|| login.clone(), |b| b.user);
+            opened = Some(Opened {
+                login: login.clone(),
+                user: user.clone(),
+            });
             self.events.push_back(Event::Authenticated { login, user });
         }
         self.timers = Timers {
@@ -325,6 +361,18 @@ impl Core {
             ..Timers::default()
         };
         self.phase = Phase::Settling;
+        if let (Some(filters), Some(opened)) = (&self.config.filters, opened) {
+            match filters.chain(&opened) {
+                Ok(chain) => self.chain = Some(Box::new(chain)),
+                Err(Failed(why)) => return self.close(Reason::Filter(why)),
+            }
+            self.filter(Chain::open);
+        }
+        for bytes in [before, answer] {
+            if self.phase == Phase::Settling && !bytes.is_empty() {
+                self.pass(Side::Client, bytes);
+            }
+        }
     }
 
     /// Counts a refused login or an unusable command; `true`: that was one too many.
@@ -441,10 +489,24 @@ impl Core {
             ..Timers::default()
         };
         for side in [Side::Client, Side::Server] {
-            if !self.link(side).receive.is_empty() {
+            if self.phase == Phase::Relay && !self.link(side).receive.is_empty() {
                 let held = self.link_mut(side).receive.lend();
                 self.pass(side.other(), &held);
             }
+        }
+        for side in [Side::Client, Side::Server] {
+            if self.phase == Phase::Relay && self.link(side).eof {
+                self.relay_eof(side);
+            }
+        }
+    }
+
+    /// In relay: this side has ended, which is passed on once its bytes are out.
+    pub(crate) fn relay_eof(&mut self, from: Side) {
+        self.link_mut(from).eof = true;
+        if self.chain.is_some() {
+            self.timers.half_closed = Some(self.now + self.config.limits.half_closed);
+            self.filter(|chain, sink| chain.end(from, sink));
         }
     }
 
@@ -460,7 +522,11 @@ impl Core {
             }
         }
         if self.phase == Phase::Relay {
-            if !self.relay_announced && self.client.send.is_empty() && self.server.send.is_empty() {
+            if !self.relay_announced
+                && self.config.filters.is_none()
+                && self.client.send.is_empty()
+                && self.server.send.is_empty()
+            {
                 self.relay_announced = true;
                 self.events.push_back(Event::Relay);
             }
@@ -513,10 +579,23 @@ impl Core {
                     room.saturating_sub(link.receive.len())
                 }
             },
+            Phase::Relay if !self.filters_ready(from) => 0,
             Phase::Relay => limits
                 .send_buffer
                 .saturating_sub(self.link(from.other()).send.len()),
             Phase::Closing | Phase::Closed => 0,
+        }
+    }
+
+    /// Whether the filters want more of this side. What they send back to it adds to its own backlog: a side that sends
+    /// without reading its answers is not read for ever.
+    fn filters_ready(&self, from: Side) -> bool {
+        match &self.chain {
+            None => true,
+            Some(chain) => {
+                let backlog = self.link(from).send.len();
+                chain.ready(from) && backlog < 4 * self.config.limits.send_buffer
+            }
         }
     }
 
@@ -531,6 +610,7 @@ impl Core {
             t.server_answer,
             t.consent,
             t.keepalive,
+            t.half_closed,
             t.drain,
         ]
         .into_iter()
@@ -554,6 +634,8 @@ impl Core {
             Some(Expired::ServerAnswer)
         } else if due(&mut t.before_login) {
             Some(Expired::BeforeLogin)
+        } else if due(&mut t.half_closed) {
+            Some(Expired::HalfClosed)
         } else if due(&mut t.keepalive) {
             t.keepalive = Some(now + self.config.limits.keepalive);
             Some(Expired::Keepalive)

@@ -50,7 +50,7 @@ pub enum Event {
     /// A line of the dialogue before login, secrets replaced; only where the configuration asks for it.
     Dialogue(RedactedLine),
     /// All held bytes are out: from here on the driver may move bytes between the streams without the session. It then
-    /// passes EOF on by itself, too.
+    /// passes EOF on by itself, too. Never told where [`filters`](crate::SessionConfig::filters) stand in between.
     Relay,
     /// Send EOF (close_notify, shutdown of the write half) to this side. All bytes for it have been flushed.
     ShutdownWrite(Side),
@@ -101,6 +101,8 @@ pub enum Reason {
     Limit(Side, String),
     /// A wait took too long.
     TimedOut(Side, String),
+    /// A filter gave up; the text names it.
+    Filter(String),
     /// `shutdown` was called.
     Shutdown,
 }
@@ -116,6 +118,7 @@ impl fmt::Display for Reason {
             Reason::Protocol(side, why) => write!(f, "the {side} broke the protocol: {why}"),
             Reason::Limit(side, why) => write!(f, "the {side} exceeded a limit: {why}"),
             Reason::TimedOut(side, why) => write!(f, "the {side} took too long: {why}"),
+            Reason::Filter(why) => f.write_str(why),
             Reason::Shutdown => f.write_str("the proxy is shutting down"),
         }
     }

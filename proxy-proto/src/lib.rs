@@ -36,7 +36,7 @@
 //! * Reading one side depends on the other side's backlog, never on this side's pending writes.
 //! * Every bound is in [`Limits`].
 //! * After [`Event::Relay`] the driver may move bytes between its streams without the session. Ignoring the event is
-//!   safe: `handle_input` passes bytes on.
+//!   safe: `handle_input` passes bytes on. Sessions with [`filter`]s never announce it.
 //!
 //! # A complete embedding
 //!
@@ -101,7 +101,7 @@
 //! needs: both links' buffers (`buffer.rs`), events, timers, the login under way. `refusal.rs` gives a login or a session
 //! up. `frame.rs` finds lines and counted literals before any grammar sees a byte. `imap/`, `pop/` and `smtp/` implement
 //! `machine.rs`'s trait, each with its nom grammar. `sasl.rs` decodes and encodes the mechanisms, `redact.rs` makes text
-//! fit for logs and peers.
+//! fit for logs and peers. `filter.rs` is what may stand in the way of an open session's bytes.
 
 #![forbid(unsafe_code)]
 
@@ -110,6 +110,7 @@ mod config;
 mod core;
 mod error;
 mod event;
+pub mod filter;
 mod frame;
 mod imap;
 mod limits;

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 /// Bounds on what a peer may make a session hold, try or wait for.
 ///
-/// They apply until relay begins; from then on only `send_buffer` does.
+/// They apply until relay begins; from then on only `send_buffer` does, and `half_closed` where there are filters.
 #[derive(Clone, Debug)]
 pub struct Limits {
     /// Longest IMAP command line from a client before login, CRLF included, literals not counted.
@@ -37,6 +37,9 @@ pub struct Limits {
     /// How often an IMAP client that waits for consent is sent an untagged `OK` (RFC 3501 §7.1.1). POP and SMTP have
     /// nothing of the kind.
     pub keepalive: Time,
+    /// Longest silence of one side once the other one has ended, in a relay with filters. Without them the relay is the
+    /// driver's.
+    pub half_closed: Time,
     /// Longest drain after `shutdown`, and longest wait for the client to take the farewell.
     pub drain: Time,
 }
@@ -56,6 +59,7 @@ impl Default for Limits {
             before_login: Duration::from_secs(300),
             consent: Duration::from_secs(660),
             keepalive: Duration::from_secs(20),
+            half_closed: Duration::from_secs(300),
             drain: Duration::from_secs(10),
         }
     }

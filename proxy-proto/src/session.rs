@@ -170,7 +170,8 @@ impl Session {
                 Side::Client => self.core.abort(Reason::ClientLeft),
                 Side::Server => self.server_eof(),
             },
-            Phase::Settling | Phase::Relay => self.core.link_mut(from).eof = true,
+            Phase::Settling => self.core.link_mut(from).eof = true,
+            Phase::Relay => self.core.relay_eof(from),
             Phase::Closing | Phase::Closed => {}
         }
         self.turn();
@@ -202,6 +203,14 @@ impl Session {
                 Expired::BeforeLogin => {
                     let reason = Reason::TimedOut(Side::Client, "no login".into());
                     self.farewell(Farewell::Idle, "Too long without a login", reason);
+                }
+                Expired::HalfClosed => {
+                    let silent = match self.core.client.eof {
+                        true => Side::Server,
+                        false => Side::Client,
+                    };
+                    let why = "silent since the other side has ended";
+                    self.core.abort(Reason::TimedOut(silent, why.into()));
                 }
                 Expired::Drain if matches!(self.core.phase, Phase::Settling | Phase::Relay) => {
                     self.core.abort(Reason::Shutdown)

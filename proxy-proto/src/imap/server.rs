@@ -446,9 +446,7 @@ impl Imap {
                 self.server = Server::Idle;
                 if status == Status::Ok {
                     let held = std::mem::take(&mut self.held);
-                    core.pass(Side::Client, &held);
-                    core.tell_client(frame);
-                    core.accepted();
+                    core.accepted(&held, frame);
                     return;
                 }
                 self.held = Vec::new();

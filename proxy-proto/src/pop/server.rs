@@ -227,8 +227,7 @@ impl Pop {
             (Exchange::Credentials | Exchange::Challenged(_), Some(Reply::Ok)) => {
                 core.server_answered();
                 self.server = Server::Idle;
-                core.tell_client(frame);
-                core.accepted();
+                core.accepted(&[], frame);
             }
             (Exchange::Command, Some(Reply::Err { code: None, .. }))
                 if mechanism == Mechanism::XOAuth2

@@ -183,8 +183,7 @@ impl Smtp {
             }
             (Exchange::Credentials | Exchange::Challenged, 235) => {
                 self.server = Server::Idle;
-                core.tell_client(reply);
-                core.accepted();
+                core.accepted(&[], reply);
             }
             (_, 400..=599) => {
                 self.server = Server::Idle;
