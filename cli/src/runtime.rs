@@ -1,7 +1,9 @@
 //! The runtime that `--runtime` names: both have the same listeners, sessions and limits, on tasks or on threads.
 
 use proxy_proto::Authenticate;
-use proxy_runtime_smol::{Bound, ListenError, ListenerConfig, Options, Stopped};
+use proxy_runtime_smol::{
+    Bound, Counts, ListenError, ListenerConfig, OpenSession, Options, Stopped,
+};
 use std::{io, sync::Arc, time::Duration};
 use tracing::{debug, warn};
 
@@ -65,6 +67,22 @@ impl Runtime {
         match self {
             Runtime::Smol(runtime) => runtime.listeners(),
             Runtime::Std(runtime) => runtime.listeners(),
+        }
+    }
+
+    /// What each listener has done since the start, by heading; the open ones first.
+    pub(crate) fn counters(&self) -> Vec<(Arc<str>, Counts)> {
+        match self {
+            Runtime::Smol(runtime) => runtime.counters(),
+            Runtime::Std(runtime) => runtime.counters(),
+        }
+    }
+
+    /// The open sessions, the oldest first.
+    pub(crate) fn open_sessions(&self) -> Vec<OpenSession> {
+        match self {
+            Runtime::Smol(runtime) => runtime.open_sessions(),
+            Runtime::Std(runtime) => runtime.open_sessions(),
         }
     }
 

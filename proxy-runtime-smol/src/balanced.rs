@@ -8,7 +8,7 @@ use crate::{
 use async_io::Async;
 use futures_lite::{AsyncReadExt, FutureExt};
 use proxy_runtime::{
-    HeaderProgress, HeaderReader, ListenerConfig, Origin, Ticket, identify, trouble,
+    HeaderProgress, HeaderReader, ListenerConfig, Origin, Ticket, TurnedAway, identify, trouble,
 };
 use std::net::{SocketAddr, TcpStream};
 use tracing::{debug, warn};
@@ -31,10 +31,12 @@ pub(crate) async fn client(
     let origin = match header.or(stopped).await? {
         Some(Ok(origin)) => origin,
         Some(Err(why)) => {
+            ticket.turned_away(TurnedAway::NoHeader);
             warn!(%balancer, "turned away: {why}");
             return None;
         }
         None => {
+            ticket.turned_away(TurnedAway::NoHeader);
             warn!(%balancer, "turned away: {}", trouble::SLOW_HEADER);
             return None;
         }
@@ -44,8 +46,8 @@ pub(crate) async fn client(
             debug!(%balancer, "the client is {client}");
             Some(client)
         }
-        Err(why) => {
-            warn!(%balancer, "client turned away: {why}");
+        Err((client, why)) => {
+            warn!(%balancer, %client, "client turned away: {why}");
             None
         }
     }

@@ -112,7 +112,8 @@ mod timer;
 mod workers;
 
 pub use proxy_runtime::{
-    BadNetwork, BadProxy, Bound, ListenError, ListenerConfig, Networks, Options, OutgoingProxy,
-    Stopped, TlsError, Trust, raise_open_files_limit, server_config,
+    BadNetwork, BadProxy, Bound, Counts, ListenError, ListenerConfig, LoginCounts, Networks,
+    OpenSession, Options, Outcomes, OutgoingProxy, Phase, Stopped, TlsError, Trust, TurnedAwayCounts,
+    raise_open_files_limit, server_config,
 };
 pub use runtime::Runtime;

@@ -12,7 +12,7 @@ use proxy_proto::{
     Bearer, BoxFuture, Event, LoginRequest, Reason, Refusal, RequestId, Session, Side, Time,
     Upstream, UpstreamTls,
 };
-use proxy_runtime::{ListenerConfig, trouble};
+use proxy_runtime::{ListenerConfig, SessionRecord, trouble};
 use std::{
     future::Future,
     net::SocketAddr,
@@ -54,6 +54,7 @@ pub(crate) struct Pump {
     context: Arc<Context>,
     config: Arc<ListenerConfig>,
     client_address: SocketAddr,
+    record: Arc<SessionRecord>,
     epoch: Instant,
     client: Leg,
     server: Leg,
@@ -119,6 +120,7 @@ impl Pump {
         context: Arc<Context>,
         config: Arc<ListenerConfig>,
         client_address: SocketAddr,
+        record: Arc<SessionRecord>,
         client: Stream,
         watch: Watch,
     ) -> Self {
@@ -128,6 +130,7 @@ impl Pump {
             context,
             config,
             client_address,
+            record,
             epoch: Instant::now(),
             recognised: client.is_tls(),
             client: Leg::new(State::Open(client)),
@@ -190,27 +193,37 @@ impl Pump {
         let config = self.config.clone();
         let timeout = self.context.options.connect_timeout;
         let handshake_timeout = self.context.options.handshake_timeout;
-        let whole = async move {
-            let socket = connect::to_server(&config).await?;
-            match config.session.upstream_tls {
-                UpstreamTls::Implicit => {
-                    handshake::with_server(
-                        socket,
-                        config.upstream_tls.clone(),
-                        &config.upstream_host,
-                        handshake_timeout,
-                    )
-                    .await
-                }
-                _ => Ok(Stream::Plain(socket)),
-            }
-        };
-        let host = self.config.upstream_host.clone();
-        let port = self.config.upstream_port;
+        let record = self.record.clone();
         self.server = Leg::new(State::Connecting(Box::pin(async move {
-            within(timeout, whole)
-                .await
-                .unwrap_or_else(|| Err(trouble::slow_connect(&host, port, timeout.as_secs())))
+            let host = &config.upstream_host;
+            let late = || {
+                Err(trouble::slow_connect(
+                    host,
+                    config.upstream_port,
+                    timeout.as_secs(),
+                ))
+            };
+            let began = Instant::now();
+            let connected = within(timeout, connect::to_server(&config)).await;
+            let connected = connected.unwrap_or_else(late);
+            record.connected(connected.is_ok());
+            let socket = connected?;
+            if config.session.upstream_tls != UpstreamTls::Implicit {
+                return Ok(Stream::Plain(socket));
+            }
+            let tls = config.upstream_tls.clone();
+            let handshake = handshake::with_server(socket, tls, host, handshake_timeout);
+            let left = timeout.saturating_sub(began.elapsed());
+            let secured = within(left, handshake).await;
+            let secured = secured.unwrap_or_else(|| {
+                Err(trouble::slow_connect(
+                    host,
+                    config.upstream_port,
+                    timeout.as_secs(),
+                ))
+            });
+            record.tls(Side::Server, secured.is_ok());
+            secured
         })));
     }
 
@@ -258,6 +271,9 @@ impl Pump {
         };
         let id = *id;
         self.login = None;
+        if let Err(refusal) = &answer {
+            self.record.no_bearer(refusal);
+        }
         let now = self.now();
         if let Err(misuse) = self.session.provide_credentials(id, answer, now) {
             debug!("the answer to a login came too late: {misuse}");
@@ -304,6 +320,7 @@ impl Pump {
             }
             (false, None) => {
                 debug!("TLS with the {side} is established");
+                self.record.tls(side, true);
                 if let Err(misuse) = self.session.tls_established(side, now) {
                     // Only a defect leads here; the connection is not to be used any further.
                     self.session.tls_failed(side, &misuse.to_string(), now);
@@ -311,6 +328,7 @@ impl Pump {
             }
             (false, Some(why)) => {
                 debug!("TLS with the {side} failed: {why}");
+                self.record.tls(side, false);
                 self.session.tls_failed(side, &why, now);
             }
         }
@@ -450,13 +468,16 @@ impl Pump {
                 Event::Abandoned(id) => {
                     if self.login.as_ref().is_some_and(|(open, _)| *open == id) {
                         self.login = None;
+                        self.record.login_abandoned();
                     }
                 }
                 Event::Authenticated { login, user } => {
                     info!(login = &*login, user = &*user, "logged in");
+                    self.record.login_accepted(&login);
                     self.authenticated = Some(login);
                 }
                 Event::Refused { login, text } => {
+                    self.record.login_refused();
                     info!(login = &*login, "the mail server refused the login: {text}");
                     let protocol = self.config.session.protocol;
                     self.context.authenticate.refused(&login, protocol, &text);

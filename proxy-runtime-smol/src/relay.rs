@@ -7,10 +7,12 @@ use crate::{
     timer::Timer,
 };
 use proxy_proto::Side;
+use proxy_runtime::SessionRecord;
 use std::{
     future::{Future, poll_fn},
     io,
     pin::Pin,
+    sync::Arc,
     task::{Context, Poll, ready},
     time::{Duration, Instant},
 };
@@ -53,11 +55,13 @@ pub(crate) fn relay(
     server: Stream,
     watch: Watch,
     drain: Duration,
+    record: Arc<SessionRecord>,
 ) -> impl Future<Output = Ended> + Send {
     let mut relay = Relay {
         client,
         server,
         watch,
+        record,
         up: Direction::default(),
         down: Direction::default(),
         server_spoke_last: true,
@@ -83,6 +87,7 @@ struct Relay {
     client: Stream,
     server: Stream,
     watch: Watch,
+    record: Arc<SessionRecord>,
     up: Direction,
     down: Direction,
     server_spoke_last: bool,
@@ -118,6 +123,10 @@ impl Relay {
         } else if self.up.moved > up {
             self.server_spoke_last = false;
         }
+        let moved = self.up.moved > up || self.down.moved > down;
+        if moved {
+            self.record.relayed(self.down.moved, self.up.moved);
+        }
         if self.up.finished && self.down.finished {
             return Poll::Ready(match self.broken.take() {
                 Some((side, error)) => Why::Broken(side, error),
@@ -125,7 +134,6 @@ impl Relay {
             });
         }
 
-        let moved = self.up.moved > up || self.down.moved > down;
         if let Some(deadline) = self.draining {
             if self.down.finished {
                 return Poll::Ready(Why::Stopped);

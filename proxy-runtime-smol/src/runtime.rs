@@ -4,14 +4,15 @@ use crate::{handshake::within, listen, session::Context, stop::Level, workers::W
 use async_io::Async;
 use proxy_proto::Authenticate;
 use proxy_runtime::{
-    Acceptor, Bound, Census, Current, ListenError, ListenerConfig, Listeners, Options, Stopped,
+    Acceptor, Bound, Census, Counts, Current, ListenError, ListenerConfig, Listeners, OpenSession,
+    Options, Stopped,
 };
 use smol::Task;
 use std::{
     io,
     net::{SocketAddr, TcpListener},
     num::NonZero,
-    sync::{Arc, atomic::AtomicU64},
+    sync::Arc,
     thread,
     time::Duration,
 };
@@ -42,7 +43,6 @@ impl Runtime {
             authenticate,
             options,
             stop: Arc::default(),
-            last_id: AtomicU64::new(0),
         };
         let (context, census) = (Arc::new(context), Arc::new(census));
         let tasks = Tasks {
@@ -82,6 +82,18 @@ impl Runtime {
     /// How many sessions are open now, those before login included.
     pub fn sessions(&self) -> usize {
         self.census.sessions()
+    }
+
+    /// What each listener has done since the runtime started, by heading: the open ones first, in the order of
+    /// [`listeners`](Self::listeners), then those that are closed. Costs a look at every open session.
+    pub fn counters(&self) -> Vec<(Arc<str>, Counts)> {
+        self.census.counters(&self.listeners.headings())
+    }
+
+    /// The sessions that are open, the oldest first. Connections of balancers that have not said yet for whom they stand
+    /// are not among them.
+    pub fn open_sessions(&self) -> Vec<OpenSession> {
+        self.census.open_sessions()
     }
 
     /// Ends gracefully: listeners are closed; sessions before login get their protocol's farewell; relays are

@@ -10,17 +10,14 @@ use crate::{
 };
 use async_io::Async;
 use futures_lite::FutureExt;
-use proxy_proto::{Authenticate, LocalTls, Reason};
-use proxy_runtime::{ListenerConfig, Options, Ticket, trouble};
+use proxy_proto::{Authenticate, LocalTls, Reason, Side};
+use proxy_runtime::{ListenerConfig, Options, SessionRecord, Ticket, trouble};
 use std::{
     any::Any,
     future::poll_fn,
     net::{SocketAddr, TcpStream},
     panic::AssertUnwindSafe,
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::Arc,
     task::Poll,
     time::{Duration, Instant},
 };
@@ -34,7 +31,6 @@ pub(crate) struct Context {
     pub(crate) authenticate: Arc<dyn Authenticate>,
     pub(crate) options: Options,
     pub(crate) stop: Arc<Stop>,
-    pub(crate) last_id: AtomicU64,
 }
 
 /// Serves one client. Never panics: a defect ends this session and is logged, the others do not notice.
@@ -45,7 +41,7 @@ pub(crate) async fn serve(
     address: SocketAddr,
     mut ticket: Ticket,
 ) {
-    let id = context.last_id.fetch_add(1, Ordering::Relaxed) + 1;
+    let id = ticket.id();
     let client = tracing::field::Empty;
     let span = error_span!("session", id, server = &*config.heading, client);
     let whole = async move {
@@ -56,6 +52,9 @@ pub(crate) async fn serve(
                 "ended by a defect of the proxy, please report it: {}",
                 text_of(&*panic)
             );
+            if let Some(record) = ticket.record() {
+                record.defect();
+            }
         }
         debug!(seconds = began.elapsed().as_secs(), "closed");
         // Only now is the session counted as gone.
@@ -85,7 +84,8 @@ async fn identified(
     if let Some(client) = client {
         Span::current().record("client", tracing::field::display(client));
         debug!("opened");
-        Box::pin(session(context, config, tcp, client)).await;
+        let record = ticket.begin(client);
+        Box::pin(session(context, config, tcp, client, record)).await;
     }
 }
 
@@ -94,13 +94,18 @@ async fn session(
     config: Arc<ListenerConfig>,
     tcp: Async<TcpStream>,
     address: SocketAddr,
+    record: Arc<SessionRecord>,
 ) {
     let mut watch = Watch::new(context.stop.clone());
     let socket = Socket::new(tcp);
     let client = match (&config.session.local_tls, &config.local_tls) {
         (LocalTls::Implicit, Some(local)) => {
             let timeout = context.options.handshake_timeout;
-            let handshake = handshake::with_client(socket, local.clone(), timeout);
+            let handshake = async {
+                let result = handshake::with_client(socket, local.clone(), timeout).await;
+                record.tls(Side::Client, result.is_ok());
+                result
+            };
             // Whoever has not even established TLS needs no farewell.
             let stopped = async {
                 watch.reached(Level::Draining).await;
@@ -120,7 +125,14 @@ async fn session(
     let drain = config.session.limits.drain;
     let local_tls = config.session.local_tls;
     // On the heap of its own, so that a session in relay does not keep the room that its login took.
-    let mut pump = Box::new(Pump::new(context.clone(), config, address, client, watch));
+    let mut pump = Box::new(Pump::new(
+        context.clone(),
+        config,
+        address,
+        record.clone(),
+        client,
+        watch,
+    ));
     let outcome = poll_fn(|cx| pump.poll(cx)).await;
     drop(pump);
 
@@ -132,8 +144,9 @@ async fn session(
             open,
         } => {
             debug!("relay begins");
+            record.relay_begins();
             let watch = Watch::new(context.stop.clone());
-            let ended = Box::pin(relay::relay(client, server, watch, drain)).await;
+            let ended = Box::pin(relay::relay(client, server, watch, drain, record)).await;
             drop(open);
             let (up, down) = (ended.up, ended.down);
             match ended.why {

@@ -5,8 +5,8 @@ use crate::{
     stream::Stream,
     wait::{Heard, Interest, Wait},
 };
-use proxy_proto::UpstreamTls;
-use proxy_runtime::{DialogueProgress, ListenerConfig, OutgoingProxy, trouble};
+use proxy_proto::{Side, UpstreamTls};
+use proxy_runtime::{DialogueProgress, ListenerConfig, OutgoingProxy, SessionRecord, trouble};
 use socket2::{Domain, Protocol, Socket, Type};
 use std::{
     collections::VecDeque,
@@ -46,6 +46,7 @@ impl Patience<'_> {
 /// from the first byte. The error is fit to be shown to a client.
 pub(crate) fn to_server(
     config: &ListenerConfig,
+    record: &SessionRecord,
     timeout: Duration,
     given_up: &Heard,
 ) -> Result<Stream, String> {
@@ -55,26 +56,46 @@ pub(crate) fn to_server(
     };
     let (host, port) = (&*config.upstream_host, config.upstream_port);
     let slow = || trouble::slow_connect(host, port, timeout.as_secs());
-    let mut stream = match &config.outgoing_proxy {
-        None => connect(host, port, &patience)?.ok_or_else(slow)?,
-        Some(proxy) => through(proxy, host, port, &patience)?.ok_or_else(slow)?,
+    let connected = match &config.outgoing_proxy {
+        None => connect(host, port, &patience),
+        Some(proxy) => through(proxy, host, port, &patience),
     };
+    let connected = connected.and_then(|stream| stream.ok_or_else(slow));
+    // Who is given up has not failed.
+    if connected.is_ok() || !given_up.is_told() {
+        record.connected(connected.is_ok());
+    }
+    let mut stream = connected?;
     if config.session.upstream_tls == UpstreamTls::Implicit {
-        handshake::begin_with_server(&mut stream, config)?;
-        loop {
-            match stream.handshake() {
-                Ok(()) => break,
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    if patience.is_over() {
-                        return Err(slow());
-                    }
-                    patience.wait_for(&stream, stream.handshake_interest());
-                }
-                Err(error) => return Err(trouble::with_server(host, &error)),
-            }
+        let secured = secure(&mut stream, config, &patience);
+        let secured = secured.and_then(|in_time| in_time.then_some(()).ok_or_else(slow));
+        if secured.is_ok() || !given_up.is_told() {
+            record.tls(Side::Server, secured.is_ok());
         }
+        secured?;
     }
     Ok(stream)
+}
+
+/// Establishes TLS; `false` when the patience is over.
+fn secure(
+    stream: &mut Stream,
+    config: &ListenerConfig,
+    patience: &Patience<'_>,
+) -> Result<bool, String> {
+    handshake::begin_with_server(stream, config)?;
+    loop {
+        match stream.handshake() {
+            Ok(()) => return Ok(true),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                if patience.is_over() {
+                    return Ok(false);
+                }
+                patience.wait_for(stream, stream.handshake_interest());
+            }
+            Err(error) => return Err(trouble::with_server(&config.upstream_host, &error)),
+        }
+    }
 }
 
 /// Connects to the first address of `host` that answers; `None` when the patience is over.

@@ -6,7 +6,7 @@ use crate::{
     wait::{Interest, Teller, Wait, Wake, told_once},
 };
 use proxy_proto::Side;
-use proxy_runtime::{ListenerConfig, trouble};
+use proxy_runtime::{ListenerConfig, SessionRecord, trouble};
 use std::{
     io,
     sync::{Arc, Mutex, PoisonError},
@@ -29,8 +29,15 @@ pub(crate) struct Upgrade {
 
 impl Connecting {
     /// Connects to the server of a listener; `wake` is woken when that is decided.
-    pub(crate) fn begin(config: Arc<ListenerConfig>, timeout: Duration, wake: Arc<Wake>) -> Self {
-        Connecting::try_to_begin(config, timeout, wake.clone()).unwrap_or_else(|error| {
+    pub(crate) fn begin(
+        config: Arc<ListenerConfig>,
+        record: Arc<SessionRecord>,
+        timeout: Duration,
+        wake: Arc<Wake>,
+    ) -> Self {
+        let begun = Connecting::try_to_begin(config, record.clone(), timeout, wake.clone());
+        begun.unwrap_or_else(|error| {
+            record.connected(false);
             let result = Err(format!("the proxy is short of resources: {error}"));
             wake.wake();
             Connecting {
@@ -42,6 +49,7 @@ impl Connecting {
 
     fn try_to_begin(
         config: Arc<ListenerConfig>,
+        record: Arc<SessionRecord>,
         timeout: Duration,
         wake: Arc<Wake>,
     ) -> io::Result<Self> {
@@ -55,7 +63,7 @@ impl Connecting {
             .stack_size(crate::session::STACK)
             .spawn(move || {
                 let _entered = span.enter();
-                let connected = connect::to_server(&config, timeout, &heard);
+                let connected = connect::to_server(&config, &record, timeout, &heard);
                 *lock(&answer) = Some(connected);
                 drop(wake);
             })?;

@@ -104,8 +104,9 @@ mod tests;
 mod wait;
 
 pub use proxy_runtime::{
-    BadNetwork, BadProxy, Bound, ListenError, ListenerConfig, Networks, Options, OutgoingProxy,
-    Stopped, TlsError, Trust, raise_open_files_limit, server_config,
+    BadNetwork, BadProxy, Bound, Counts, ListenError, ListenerConfig, LoginCounts, Networks,
+    OpenSession, Options, Outcomes, OutgoingProxy, Phase, Stopped, TlsError, Trust, TurnedAwayCounts,
+    raise_open_files_limit, server_config,
 };
 pub use runtime::{Runtime, serve};
 pub use session::Ended;

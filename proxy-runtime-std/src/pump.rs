@@ -11,7 +11,7 @@ use proxy_proto::{
     Bearer, BoxFuture, Event, LoginRequest, Reason, Refusal, RequestId, Session, Side, Time,
     Upstream, UpstreamTls,
 };
-use proxy_runtime::{ListenerConfig, trouble};
+use proxy_runtime::{ListenerConfig, SessionRecord, trouble};
 use std::{
     io,
     net::SocketAddr,
@@ -49,6 +49,7 @@ pub(crate) struct Pump {
     context: Arc<Context>,
     config: Arc<ListenerConfig>,
     client_address: SocketAddr,
+    record: Arc<SessionRecord>,
     epoch: Instant,
     client: Leg,
     server: Leg,
@@ -110,6 +111,7 @@ impl Pump {
         context: Arc<Context>,
         config: Arc<ListenerConfig>,
         client_address: SocketAddr,
+        record: Arc<SessionRecord>,
         client: Stream,
     ) -> io::Result<Self> {
         let wake = Wake::new()?;
@@ -118,6 +120,7 @@ impl Pump {
             context,
             config,
             client_address,
+            record,
             epoch: Instant::now(),
             recognised: client.is_tls(),
             client: Leg::new(State::Open(client)),
@@ -214,7 +217,8 @@ impl Pump {
     /// Lets another thread connect to the server.
     fn connect(&mut self) {
         let timeout = self.context.options.connect_timeout;
-        let connecting = Connecting::begin(self.config.clone(), timeout, self.wake.clone());
+        let (config, record) = (self.config.clone(), self.record.clone());
+        let connecting = Connecting::begin(config, record, timeout, self.wake.clone());
         self.server = Leg::new(State::Connecting(connecting));
     }
 
@@ -255,6 +259,9 @@ impl Pump {
         };
         let id = *id;
         self.login = None;
+        if let Err(refusal) = &answer {
+            self.record.no_bearer(refusal);
+        }
         let now = self.now();
         if let Err(misuse) = self.session.provide_credentials(id, answer, now) {
             debug!("the answer to a login came too late: {misuse}");
@@ -311,6 +318,7 @@ impl Pump {
             }
             (false, None) => {
                 debug!("TLS with the {side} is established");
+                self.record.tls(side, true);
                 if let Err(misuse) = self.session.tls_established(side, now) {
                     // Only a defect leads here; the connection is not to be used any further.
                     self.session.tls_failed(side, &misuse.to_string(), now);
@@ -318,6 +326,7 @@ impl Pump {
             }
             (false, Some(why)) => {
                 debug!("TLS with the {side} failed: {why}");
+                self.record.tls(side, false);
                 self.session.tls_failed(side, &why, now);
             }
         }
@@ -454,13 +463,16 @@ impl Pump {
                 Event::Abandoned(id) => {
                     if self.login.as_ref().is_some_and(|(open, _)| *open == id) {
                         self.login = None;
+                        self.record.login_abandoned();
                     }
                 }
                 Event::Authenticated { login, user } => {
                     info!(login = &*login, user = &*user, "logged in");
+                    self.record.login_accepted(&login);
                     self.authenticated = Some(login);
                 }
                 Event::Refused { login, text } => {
+                    self.record.login_refused();
                     info!(login = &*login, "the mail server refused the login: {text}");
                     let protocol = self.config.session.protocol;
                     self.context.authenticate.refused(&login, protocol, &text);

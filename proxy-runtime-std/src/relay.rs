@@ -6,6 +6,7 @@ use crate::{
     wait::{Interest, Level, Stop, Wait},
 };
 use proxy_proto::Side;
+use proxy_runtime::SessionRecord;
 use std::{
     io,
     time::{Duration, Instant},
@@ -44,7 +45,13 @@ pub(crate) enum Why {
 
 /// Relays until both sides have ended. A side's EOF is passed on once its bytes are out. At shutdown nothing is injected,
 /// which could land inside a message: the client is no longer read, the server's bytes are drained for at most `drain`.
-pub(crate) fn relay(client: Stream, server: Stream, stop: &Stop, drain: Duration) -> Relayed {
+pub(crate) fn relay(
+    client: Stream,
+    server: Stream,
+    stop: &Stop,
+    drain: Duration,
+    record: &SessionRecord,
+) -> Relayed {
     let mut relay = Relay {
         client,
         server,
@@ -56,7 +63,7 @@ pub(crate) fn relay(client: Stream, server: Stream, stop: &Stop, drain: Duration
         silent_until: None,
     };
     let why = loop {
-        if let Some(why) = relay.turn(stop, drain) {
+        if let Some(why) = relay.turn(stop, drain, record) {
             break why;
         }
     };
@@ -85,7 +92,7 @@ struct Relay {
 
 impl Relay {
     /// Moves what can be moved and waits for more; `Some` at the end.
-    fn turn(&mut self, stop: &Stop, drain: Duration) -> Option<Why> {
+    fn turn(&mut self, stop: &Stop, drain: Duration, record: &SessionRecord) -> Option<Why> {
         match stop.level() {
             Level::Running => {}
             Level::Draining if self.draining.is_some() => {}
@@ -107,6 +114,10 @@ impl Relay {
         } else if self.up.moved > up {
             self.server_spoke_last = false;
         }
+        let moved = self.up.moved > up || self.down.moved > down;
+        if moved {
+            record.relayed(self.down.moved, self.up.moved);
+        }
         if self.up.finished && self.down.finished {
             return Some(match self.broken.take() {
                 Some((side, error)) => Why::Broken(side, error),
@@ -114,7 +125,6 @@ impl Relay {
             });
         }
 
-        let moved = self.up.moved > up || self.down.moved > down;
         if let Some(deadline) = self.draining {
             if self.down.finished {
                 return Some(Why::Stopped);

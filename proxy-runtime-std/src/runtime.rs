@@ -8,13 +8,13 @@ use crate::{
 use futures_lite::future::block_on;
 use proxy_proto::Authenticate;
 use proxy_runtime::{
-    Acceptor, Backoff, Bound, Census, Current, ListenError, ListenerConfig, Listeners, Options,
-    Rare, Stopped, admit,
+    Acceptor, Backoff, Bound, Census, Counts, Current, ListenError, ListenerConfig, Listeners,
+    OpenSession, Options, Rare, SessionRecord, Stopped, TurnedAway, admit,
 };
 use std::{
     io,
     net::{SocketAddr, TcpListener, TcpStream, ToSocketAddrs},
-    sync::{Arc, Mutex, PoisonError, atomic::AtomicU64},
+    sync::{Arc, Mutex, PoisonError},
     thread,
     time::{Duration, Instant},
 };
@@ -80,6 +80,18 @@ impl Runtime {
         self.census.sessions()
     }
 
+    /// What each listener has done since the runtime started, by heading: the open ones first, in the order of
+    /// [`listeners`](Self::listeners), then those that are closed. Costs a look at every open session.
+    pub fn counters(&self) -> Vec<(Arc<str>, Counts)> {
+        self.census.counters(&self.listeners.headings())
+    }
+
+    /// The sessions that are open, the oldest first. Connections of balancers that have not said yet for whom they stand
+    /// are not among them.
+    pub fn open_sessions(&self) -> Vec<OpenSession> {
+        self.census.open_sessions()
+    }
+
     /// Ends gracefully: listeners are closed; sessions before login get their protocol's farewell; relays are
     /// drained, with nothing injected. Sessions that are not done after `deadline` are cut off.
     pub fn shutdown(&self, deadline: Duration) -> Stopped {
@@ -118,7 +130,9 @@ pub fn serve(
 ) -> io::Result<Ended> {
     let address = client.peer_addr()?;
     let context = Arc::new(context(authenticate, options.clone())?);
-    session::session(context, config.into(), Stream::new(client)?, address)
+    let config = config.into();
+    let record = SessionRecord::alone(&config.heading, address);
+    session::session(context, config, Stream::new(client)?, address, &record)
 }
 
 fn context(authenticate: Arc<dyn Authenticate>, options: Options) -> io::Result<Context> {
@@ -126,7 +140,6 @@ fn context(authenticate: Arc<dyn Authenticate>, options: Options) -> io::Result<
         authenticate,
         options,
         stop: Stop::new()?,
-        last_id: AtomicU64::new(0),
     })
 }
 
@@ -227,11 +240,13 @@ fn accept(
             }
         };
         let context = context.clone();
+        let heading = config.heading.clone();
         let begun = thread::Builder::new()
             .name("session".to_owned())
             .stack_size(session::STACK)
             .spawn(move || session::run(context, config, tcp, address, ticket));
         if let Err(error) = begun {
+            census.turned_away(&heading, TurnedAway::NoResources);
             if !backoff.failing() {
                 warn!("cannot start a thread for a client: {error}: the client is turned away");
             }

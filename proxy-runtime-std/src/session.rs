@@ -7,17 +7,16 @@ use crate::{
     stream::Stream,
     wait::{Interest, Stop, Wait},
 };
-use proxy_proto::{Authenticate, LocalTls, Reason};
-use proxy_runtime::{ListenerConfig, Options, Ticket, identify, trouble};
+use proxy_proto::{Authenticate, LocalTls, Reason, Side};
+use proxy_runtime::{
+    ListenerConfig, Options, SessionRecord, Ticket, TurnedAway, identify, trouble,
+};
 use std::{
     any::Any,
     io,
     net::{SocketAddr, TcpStream},
     panic::{AssertUnwindSafe, catch_unwind},
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::Arc,
     time::{Duration, Instant},
 };
 use tracing::{debug, error, error_span, info, warn};
@@ -33,7 +32,6 @@ pub(crate) struct Context {
     pub(crate) authenticate: Arc<dyn Authenticate>,
     pub(crate) options: Options,
     pub(crate) stop: Stop,
-    pub(crate) last_id: AtomicU64,
 }
 
 /// How a session that was served by [`serve`](crate::serve) ended.
@@ -69,7 +67,7 @@ pub(crate) fn run(
     address: SocketAddr,
     mut ticket: Ticket,
 ) {
-    let id = context.last_id.fetch_add(1, Ordering::Relaxed) + 1;
+    let id = ticket.id();
     let client = tracing::field::Empty;
     let span = error_span!("session", id, server = &*config.heading, client);
     let _entered = span.enter();
@@ -85,18 +83,29 @@ pub(crate) fn run(
         };
         span.record("client", tracing::field::display(client));
         debug!("opened");
-        session(context, config, stream, client).map(drop)
+        let record = ticket.begin(client);
+        session(context, config, stream, client, &record).map(drop)
     });
     match catch_unwind(whole) {
         Ok(Ok(())) => {}
-        Ok(Err(error)) => warn!(
-            "cannot be served: {}: a higher limit on open files may help",
-            trouble::plain(&error)
-        ),
-        Err(panic) => error!(
-            "ended by a defect of the proxy, please report it: {}",
-            text_of(&*panic)
-        ),
+        Ok(Err(error)) => {
+            if ticket.record().is_none() {
+                ticket.turned_away(TurnedAway::NoResources);
+            }
+            warn!(
+                "cannot be served: {}: a higher limit on open files may help",
+                trouble::plain(&error)
+            );
+        }
+        Err(panic) => {
+            error!(
+                "ended by a defect of the proxy, please report it: {}",
+                text_of(&*panic)
+            );
+            if let Some(record) = ticket.record() {
+                record.defect();
+            }
+        }
     }
     debug!(seconds = began.elapsed().as_secs(), "closed");
     // Only now is the session counted as gone.
@@ -115,6 +124,7 @@ fn named_client(
     let origin = match handshake::read_header(stream, timeout, &context.stop) {
         Ok(origin) => origin,
         Err(Trouble::Failed(why)) => {
+            ticket.turned_away(TurnedAway::NoHeader);
             warn!(%balancer, "turned away: {why}");
             return None;
         }
@@ -125,8 +135,8 @@ fn named_client(
             debug!(%balancer, "the client is {client}");
             Some(client)
         }
-        Err(why) => {
-            warn!(%balancer, "client turned away: {why}");
+        Err((client, why)) => {
+            warn!(%balancer, %client, "client turned away: {why}");
             None
         }
     }
@@ -138,12 +148,14 @@ pub(crate) fn session(
     config: Arc<ListenerConfig>,
     mut client: Stream,
     address: SocketAddr,
+    record: &Arc<SessionRecord>,
 ) -> io::Result<Ended> {
     if let (LocalTls::Implicit, Some(local)) = (&config.session.local_tls, &config.local_tls) {
         let timeout = context.options.handshake_timeout;
         match handshake::with_client(&mut client, local.clone(), timeout, &context.stop) {
-            Ok(()) => {}
+            Ok(()) => record.tls(Side::Client, true),
             Err(Trouble::Failed(why)) => {
+                record.tls(Side::Client, false);
                 warn!("TLS with the client failed: {why}");
                 return Ok(Ended::before_login(format!(
                     "TLS with the client failed: {why}"
@@ -157,7 +169,7 @@ pub(crate) fn session(
 
     let drain = config.session.limits.drain;
     let local_tls = config.session.local_tls;
-    let outcome = Pump::new(context.clone(), config, address, client)?.run();
+    let outcome = Pump::new(context.clone(), config, address, record.clone(), client)?.run();
 
     Ok(match outcome {
         Outcome::Relay {
@@ -167,7 +179,8 @@ pub(crate) fn session(
             open,
         } => {
             debug!("relay begins");
-            let relayed = relay::relay(client, server, &context.stop, drain);
+            record.relay_begins();
+            let relayed = relay::relay(client, server, &context.stop, drain, record);
             drop(open);
             let (up, down) = (relayed.up, relayed.down);
             let why = match relayed.why {

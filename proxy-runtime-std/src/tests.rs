@@ -1,6 +1,8 @@
 //! The tests of all runtimes, over this one.
 
-use crate::{Bound, ListenError, ListenerConfig, Options, Runtime, Stopped, serve};
+use crate::{
+    Bound, Counts, ListenError, ListenerConfig, OpenSession, Options, Runtime, Stopped, serve,
+};
 use proxy_proto::{Authenticate, LocalTls, Protocol};
 use proxy_runtime::testing::{self, Lines, Stage, USER};
 use std::{net::TcpListener, sync::Arc, thread, time::Duration};
@@ -24,6 +26,14 @@ impl testing::Runtime for Runtime {
 
     fn sessions(&self) -> usize {
         Runtime::sessions(self)
+    }
+
+    fn counters(&self) -> Vec<(Arc<str>, Counts)> {
+        Runtime::counters(self)
+    }
+
+    fn open_sessions(&self) -> Vec<OpenSession> {
+        Runtime::open_sessions(self)
     }
 
     fn shutdown(&self, deadline: Duration) -> Stopped {

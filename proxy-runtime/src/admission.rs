@@ -9,11 +9,23 @@ use std::{
 };
 
 /// Decides on a connection that has just been accepted. Where balancers put headers before connections, `peer` must be one
-/// of them, and [`identify`] decides on the client.
+/// of them, and [`identify`] decides on the client. Whoever is turned away is counted.
 ///
 /// # Errors
 /// Why it is to be closed at once.
 pub fn admit(
+    census: &Arc<Census>,
+    config: &ListenerConfig,
+    peer: SocketAddr,
+) -> Result<Ticket, TurnedAway> {
+    let admitted = decide(census, config, peer);
+    if let Err(why) = &admitted {
+        census.observations().turned_away(&config.heading, *why);
+    }
+    admitted
+}
+
+fn decide(
     census: &Arc<Census>,
     config: &ListenerConfig,
     peer: SocketAddr,
@@ -32,26 +44,31 @@ pub fn admit(
     Ok(ticket)
 }
 
-/// Decides on the client that a balancer's header names; returns its address.
+/// Decides on the client that a balancer's header names; returns its address. Whoever is turned away is counted.
 ///
 /// # Errors
-/// Why it is to be closed at once.
+/// Why it is to be closed at once, with the client's address.
 pub fn identify(
     ticket: &mut Ticket,
     config: &ListenerConfig,
     balancer: SocketAddr,
     origin: Origin,
-) -> Result<SocketAddr, TurnedAway> {
+) -> Result<SocketAddr, (SocketAddr, TurnedAway)> {
     let client = match origin {
-        Origin::Client(client) => client,
+        Origin::Client(client) => SocketAddr::new(client.ip().to_canonical(), client.port()),
         Origin::Balancer | Origin::Unknown => balancer,
     };
     // A balancer that looks whether the proxy is there is no client.
-    if origin != Origin::Balancer && !allowed(config, client) {
-        return Err(TurnedAway::NotAllowed);
-    }
-    ticket.attribute(client.ip().to_canonical())?;
-    Ok(client)
+    let why = if origin != Origin::Balancer && !allowed(config, client) {
+        TurnedAway::NotAllowed
+    } else {
+        match ticket.attribute(client.ip().to_canonical()) {
+            Ok(()) => return Ok(client),
+            Err(full) => TurnedAway::Full(full),
+        }
+    };
+    ticket.turned_away(why);
+    Err((client, why))
 }
 
 fn allowed(config: &ListenerConfig, client: SocketAddr) -> bool {
@@ -64,10 +81,14 @@ fn allowed(config: &ListenerConfig, client: SocketAddr) -> bool {
 pub enum TurnedAway {
     /// Only balancers may connect.
     NoBalancer,
+    /// A balancer's connection does not begin with a PROXY protocol header.
+    NoHeader,
     /// Its network is not among those that are served.
     NotAllowed,
     /// A limit is reached.
     Full(Full),
+    /// The system has no thread or no descriptor left.
+    NoResources,
 }
 
 impl From<Full> for TurnedAway {
@@ -82,6 +103,8 @@ impl fmt::Display for TurnedAway {
             TurnedAway::NoBalancer => {
                 f.write_str("it is none of the balancers of this listener (proxy_protocol)")
             }
+            TurnedAway::NoHeader => f.write_str("it sent no PROXY protocol header"),
+            TurnedAway::NoResources => f.write_str("the system has no resources left for it"),
             TurnedAway::NotAllowed => {
                 f.write_str("its network is not among those that are served (allow_from)")
             }
@@ -188,14 +211,18 @@ mod tests {
         assert_eq!(named, Ok(client));
         let mut second = admit(&census, &config, balancer).unwrap();
         let again = identify(&mut second, &config, balancer, Origin::Client(client));
-        assert_eq!(again, Err(TurnedAway::Full(Full::Address)));
-        let outside = Origin::Client(at("203.0.113.1:7"));
-        let outside = identify(&mut second, &config, balancer, outside);
-        assert_eq!(outside, Err(TurnedAway::NotAllowed));
+        assert_eq!(again, Err((client, TurnedAway::Full(Full::Address))));
+        let stranger = at("203.0.113.1:7");
+        let outside = identify(&mut second, &config, balancer, Origin::Client(stranger));
+        assert_eq!(outside, Err((stranger, TurnedAway::NotAllowed)));
         let unknown = identify(&mut second, &config, balancer, Origin::Unknown);
-        assert_eq!(unknown, Err(TurnedAway::NotAllowed));
+        assert_eq!(unknown, Err((balancer, TurnedAway::NotAllowed)));
         let look = identify(&mut second, &config, balancer, Origin::Balancer);
         assert_eq!(look, Ok(balancer));
+        let (_, counts) = census.counters(&[])[0];
+        assert_eq!(counts.turned_away.not_allowed, 2);
+        assert_eq!(counts.turned_away.proxy_protocol, 1);
+        assert_eq!(counts.turned_away.address_full, 1);
     }
 
     #[test]

@@ -1,19 +1,21 @@
 //! How many sessions there are, and whether there may be one more.
 
+use crate::observe::{Counts as Counted, Observations, OpenSession, SessionRecord};
 use event_listener::{Event, Listener, listener};
 use std::{
     collections::HashMap,
     fmt,
-    net::IpAddr,
+    net::{IpAddr, SocketAddr},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Instant,
 };
 
-/// Counts sessions: in all, by listener and by client address.
+/// Counts sessions: in all, by listener and by client address; and keeps what was observed of them.
 #[derive(Debug, Default)]
 pub struct Census {
     counts: Mutex<Counts>,
     empty: Event,
+    observations: Observations,
 }
 
 #[derive(Debug, Default)]
@@ -21,6 +23,7 @@ struct Counts {
     most: Option<usize>,
     most_per_address: Option<usize>,
     all: usize,
+    last_id: u64,
     by_listener: HashMap<Arc<str>, usize>,
     by_address: HashMap<IpAddr, usize>,
 }
@@ -29,8 +32,10 @@ struct Counts {
 #[derive(Debug)]
 pub struct Ticket {
     census: Arc<Census>,
+    id: u64,
     listener: Arc<str>,
     address: Option<IpAddr>,
+    record: Option<Arc<SessionRecord>>,
 }
 
 /// Which limit turned a client away.
@@ -90,11 +95,14 @@ impl Census {
             return Err(Full::Listener);
         }
         counts.all += 1;
+        counts.last_id += 1;
         counts.by_listener.insert(listener.clone(), here + 1);
         Ok(Ticket {
             census: self.clone(),
+            id: counts.last_id,
             listener: listener.clone(),
             address: None,
+            record: None,
         })
     }
 
@@ -127,12 +135,54 @@ impl Census {
         }
     }
 
+    /// What every listener that was ever heard of has done: first `open` ones in their order, then the others.
+    pub fn counters(&self, open: &[Arc<str>]) -> Vec<(Arc<str>, Counted)> {
+        self.observations.counters(open)
+    }
+
+    /// The sessions that are open, the oldest first. Connections of balancers that have not said for whom they stand are
+    /// not among them.
+    pub fn open_sessions(&self) -> Vec<OpenSession> {
+        self.observations.open_sessions()
+    }
+
+    /// A client of this listener is not served: one that has no ticket, because [`admit`](crate::admit) was not asked or a
+    /// thread could not take it.
+    pub fn turned_away(&self, listener: &Arc<str>, why: crate::TurnedAway) {
+        self.observations.turned_away(listener, why);
+    }
+
+    pub(crate) fn observations(&self) -> &Observations {
+        &self.observations
+    }
+
     fn counts(&self) -> MutexGuard<'_, Counts> {
         self.counts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Ticket {
+    /// The session's number: counted from 1 on, for logs.
+    pub fn id(&self) -> u64 {
+        self.id
+    }
+
+    /// The session's record, once it has [begun](Self::begin).
+    pub fn record(&self) -> Option<&Arc<SessionRecord>> {
+        self.record.as_ref()
+    }
+
+    /// The client is known, and its session begins.
+    pub fn begin(&mut self, client: SocketAddr) -> Arc<SessionRecord> {
+        let begin = || self.census.observations.begin(self.id, &self.listener, client);
+        self.record.get_or_insert_with(begin).clone()
+    }
+
+    /// A client is not served after all.
+    pub fn turned_away(&self, why: crate::TurnedAway) {
+        self.census.observations.turned_away(&self.listener, why);
+    }
+
     /// From here on the session counts as one of this address, instead of any other one.
     ///
     /// # Errors
@@ -165,6 +215,9 @@ impl Counts {
 
 impl Drop for Ticket {
     fn drop(&mut self) {
+        if let Some(record) = &self.record {
+            self.census.observations.end(record);
+        }
         let mut counts = self.census.counts();
         counts.all -= 1;
         if let Some(here) = counts.by_listener.get_mut(&self.listener) {

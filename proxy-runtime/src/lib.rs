@@ -5,6 +5,7 @@
 //!                    Census ── Ticket                         census.rs: how many sessions, and whether one more
 //!                    Listeners ── Acceptor                     listeners.rs: which are open, and how they become others
 //!                    admit, identify                            admission.rs: whether a client is served
+//!                    Counts, OpenSession, SessionRecord       observe.rs: what was done, and what is under way
 //!                    Networks                                 networks.rs: allow_from, proxy_protocol
 //!                    HeaderReader                             proxy_header.rs: whom a balancer's connection stands for
 //!                    Trust, server_config                     tls.rs: whom to trust, what to show
@@ -37,6 +38,7 @@ mod config;
 mod listen;
 mod listeners;
 mod networks;
+mod observe;
 mod outgoing;
 mod proxy_header;
 mod sockets;
@@ -53,6 +55,9 @@ pub use config::{Bound, ListenerConfig, Options, Stopped};
 pub use listen::{ListenError, Place, bind, check};
 pub use listeners::{Acceptor, Current, Listeners};
 pub use networks::{BadNetwork, Networks};
+pub use observe::{
+    Counts, LoginCounts, OpenSession, Outcomes, Phase, SessionRecord, TurnedAwayCounts,
+};
 pub use outgoing::{BadProxy, Dialogue, DialogueProgress, OutgoingProxy, Refused};
 pub use proxy_header::{BadHeader, HeaderProgress, HeaderReader, Origin};
 pub use sockets::{families_in_turn, prepare, raise_open_files_limit};

@@ -86,6 +86,13 @@ impl<A: Acceptor> Listeners<A> {
         self.open().iter().map(bound).collect()
     }
 
+    /// Their headings, in the same order.
+    pub fn headings(&self) -> Vec<Arc<str>> {
+        let open = self.open();
+        let headings = open.iter().map(|one| one.current.get().heading.clone());
+        headings.collect()
+    }
+
     /// Makes `listeners` the ones that are open: new ones are bound, missing ones closed, those with the same
     /// address and port stay bound ([`ListenerConfig::same_sockets`]) and take over the rest of the new configuration
     /// for later clients; host names among them are resolved again. Ports given up are free when this completes.

@@ -9,6 +9,7 @@ use crate::{
 };
 use futures_lite::{AsyncReadExt, AsyncWriteExt, future::zip, io::split};
 use proxy_proto::Side;
+use proxy_runtime::SessionRecord;
 use std::{sync::Arc, time::Duration};
 
 /// Bytes that differ at every place and for every seed.
@@ -65,9 +66,14 @@ async fn exchange(stream: Stream, sent: (u64, usize), expected: (u64, usize)) {
     zip(write, read).await;
 }
 
+fn record() -> Arc<SessionRecord> {
+    SessionRecord::alone(&"TEST-1".into(), ([127, 0, 0, 1], 1).into())
+}
+
 fn started(client: Stream, server: Stream, drain: Duration) -> (Arc<Stop>, smol::Task<Ended>) {
     let stop = Arc::new(Stop::default());
-    let task = smol::spawn(relay(client, server, Watch::new(stop.clone()), drain));
+    let watch = Watch::new(stop.clone());
+    let task = smol::spawn(relay(client, server, watch, drain, record()));
     (stop, task)
 }
 
@@ -256,7 +262,8 @@ fn what_the_client_says_after_shutdown_is_not_passed_on() {
         let stop = Arc::new(Stop::default());
         stop.raise(Level::Draining);
         client.write_all(b"late").await.unwrap();
-        let ended = relay(at_client, at_server, Watch::new(stop), PATIENCE).await;
+        let watch = Watch::new(stop);
+        let ended = relay(at_client, at_server, watch, PATIENCE, record()).await;
         assert!(matches!(ended.why, Why::Stopped));
         assert_eq!(ended.up, 0);
         assert_eq!(server.read(&mut [0; 16]).await.unwrap(), 0);

@@ -1,6 +1,8 @@
 //! The tests of all runtimes, over this one.
 
-use crate::{Bound, ListenError, ListenerConfig, Options, Runtime, Stopped};
+use crate::{
+    Bound, Counts, ListenError, ListenerConfig, OpenSession, Options, Runtime, Stopped,
+};
 use futures_lite::future::block_on;
 use proxy_proto::Authenticate;
 use proxy_runtime::testing;
@@ -25,6 +27,14 @@ impl testing::Runtime for Runtime {
 
     fn sessions(&self) -> usize {
         Runtime::sessions(self)
+    }
+
+    fn counters(&self) -> Vec<(Arc<str>, Counts)> {
+        Runtime::counters(self)
+    }
+
+    fn open_sessions(&self) -> Vec<OpenSession> {
+        Runtime::open_sessions(self)
     }
 
     fn shutdown(&self, deadline: Duration) -> Stopped {

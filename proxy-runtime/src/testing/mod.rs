@@ -16,7 +16,7 @@ pub use certificates::{Authority, Leaf};
 pub use peers::{Lines, Pattern, Peer};
 pub use stage::{Accounts, Stage, USER};
 
-use crate::{Bound, ListenError, ListenerConfig, Options, Stopped};
+use crate::{Bound, Counts, ListenError, ListenerConfig, OpenSession, Options, Stopped};
 use proxy_proto::Authenticate;
 use std::{
     sync::Arc,
@@ -39,6 +39,10 @@ pub trait Runtime: Send + Sync + Sized + 'static {
     fn listeners(&self) -> Vec<Bound>;
     /// See the runtimes' own.
     fn sessions(&self) -> usize;
+    /// See the runtimes' own.
+    fn counters(&self) -> Vec<(Arc<str>, Counts)>;
+    /// See the runtimes' own.
+    fn open_sessions(&self) -> Vec<OpenSession>;
     /// See the runtimes' own.
     fn shutdown(&self, deadline: Duration) -> Stopped;
 }
@@ -116,6 +120,10 @@ macro_rules! runtime_tests {
             a_consent_that_never_comes_ends,
             what_comes_behind_starttls_ends_the_session,
             a_server_that_stalls_within_a_record_stops_nothing,
+            an_open_session_is_shown,
+            what_happens_is_counted,
+            troubles_are_counted,
+            counters_survive_changes,
         }
 
         // The system tells a process of its descriptors.

@@ -3,11 +3,13 @@
 mod faults;
 mod gates;
 mod listeners;
+mod observations;
 mod relays;
 mod sessions;
 
 pub use faults::*;
 pub use gates::*;
 pub use listeners::*;
+pub use observations::*;
 pub use relays::*;
 pub use sessions::*;
