@@ -14,8 +14,8 @@ use oauth::{
 };
 use proxy_proto::{LocalTls, SessionConfig, UpstreamTls};
 use proxy_runtime_smol::{
-    BadNetwork, Bound, ListenError, ListenerConfig, Networks, Options, OutgoingProxy, Trust,
-    server_config,
+    BadNetwork, Bound, Counts, ListenError, ListenerConfig, Networks, OpenSession, Options,
+    OutgoingProxy, Trust, server_config,
 };
 use std::{
     fs, io,
@@ -141,6 +141,16 @@ impl Proxy {
     /// The open listeners.
     pub fn listeners(&self) -> Vec<Bound> {
         self.runtime.listeners()
+    }
+
+    /// What each listener has done since the start, by heading.
+    pub fn counters(&self) -> Vec<(Arc<str>, Counts)> {
+        self.runtime.counters()
+    }
+
+    /// The open sessions, the oldest first.
+    pub fn open_sessions(&self) -> Vec<OpenSession> {
+        self.runtime.open_sessions()
     }
 
     /// Ends gracefully within about `grace`, and waits until tokens are saved.

@@ -113,7 +113,7 @@ mod workers;
 
 pub use proxy_runtime::{
     BadNetwork, BadProxy, Bound, Counts, ListenError, ListenerConfig, LoginCounts, Networks,
-    OpenSession, Options, Outcomes, OutgoingProxy, Phase, Stopped, TlsError, Trust, TurnedAwayCounts,
-    raise_open_files_limit, server_config,
+    OpenSession, Options, Outcomes, OutgoingProxy, Phase, Stopped, TlsError, Trust,
+    TurnedAwayCounts, raise_open_files_limit, server_config,
 };
 pub use runtime::Runtime;

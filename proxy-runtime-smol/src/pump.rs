@@ -196,16 +196,11 @@ impl Pump {
         let record = self.record.clone();
         self.server = Leg::new(State::Connecting(Box::pin(async move {
             let host = &config.upstream_host;
-            let late = || {
-                Err(trouble::slow_connect(
-                    host,
-                    config.upstream_port,
-                    timeout.as_secs(),
-                ))
-            };
+            let (port, seconds) = (config.upstream_port, timeout.as_secs());
+            let late = || trouble::slow_connect(host, port, seconds);
             let began = Instant::now();
             let connected = within(timeout, connect::to_server(&config)).await;
-            let connected = connected.unwrap_or_else(late);
+            let connected = connected.unwrap_or_else(|| Err(late()));
             record.connected(connected.is_ok());
             let socket = connected?;
             if config.session.upstream_tls != UpstreamTls::Implicit {
@@ -215,13 +210,7 @@ impl Pump {
             let handshake = handshake::with_server(socket, tls, host, handshake_timeout);
             let left = timeout.saturating_sub(began.elapsed());
             let secured = within(left, handshake).await;
-            let secured = secured.unwrap_or_else(|| {
-                Err(trouble::slow_connect(
-                    host,
-                    config.upstream_port,
-                    timeout.as_secs(),
-                ))
-            });
+            let secured = secured.unwrap_or_else(|| Err(late()));
             record.tls(Side::Server, secured.is_ok());
             secured
         })));

@@ -105,8 +105,8 @@ mod wait;
 
 pub use proxy_runtime::{
     BadNetwork, BadProxy, Bound, Counts, ListenError, ListenerConfig, LoginCounts, Networks,
-    OpenSession, Options, Outcomes, OutgoingProxy, Phase, Stopped, TlsError, Trust, TurnedAwayCounts,
-    raise_open_files_limit, server_config,
+    OpenSession, Options, Outcomes, OutgoingProxy, Phase, Stopped, TlsError, Trust,
+    TurnedAwayCounts, raise_open_files_limit, server_config,
 };
 pub use runtime::{Runtime, serve};
 pub use session::Ended;

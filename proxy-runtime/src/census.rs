@@ -174,7 +174,11 @@ impl Ticket {
 
     /// The client is known, and its session begins.
     pub fn begin(&mut self, client: SocketAddr) -> Arc<SessionRecord> {
-        let begin = || self.census.observations.begin(self.id, &self.listener, client);
+        let begin = || {
+            self.census
+                .observations
+                .begin(self.id, &self.listener, client)
+        };
         self.record.get_or_insert_with(begin).clone()
     }
 

@@ -1,8 +1,6 @@
 //! The tests of all runtimes, over this one.
 
-use crate::{
-    Bound, Counts, ListenError, ListenerConfig, OpenSession, Options, Runtime, Stopped,
-};
+use crate::{Bound, Counts, ListenError, ListenerConfig, OpenSession, Options, Runtime, Stopped};
 use futures_lite::future::block_on;
 use proxy_proto::Authenticate;
 use proxy_runtime::testing;
