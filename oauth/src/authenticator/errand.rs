@@ -4,15 +4,13 @@ use super::{
     Authenticator, Denial, Life,
     denial::{busy, consent_pending},
     flight::{Flight, Pause, Setback},
-    lock,
-    saved::{Holdings, New, Opened, Proof, Refresh, Unlocked},
+    saved::{Holdings, Opened, Proof, Unlocked},
 };
 use crate::{
-    crypt::{Kdf, random},
+    crypt::random,
     flow::{self, Failure, Grant, advice, token_answer},
     keyring::{Busy, Tag},
     settings::{Account, FlowKind, Settings},
-    store::Outcome,
 };
 use proxy_proto::Secret;
 use std::{net::IpAddr, sync::Arc, time::Duration};
@@ -49,6 +47,9 @@ impl Errand {
     /// An access token that is saved, or will be: its refresh token is on disk unless the store is in trouble.
     pub(super) async fn run(&self) -> Result<Secret, Setback> {
         let found = self.find().await?;
+        if let Some(access) = self.take_over(&found).await? {
+            return Ok(access);
+        }
         // while it cannot be renewed; while that would take the user
         let (mut fallback, mut last_resort) = (None, None);
         if let Some(opened) = &found.opened
@@ -71,7 +72,7 @@ impl Errand {
         if let Some(refresh_token) = found.opened.as_ref().and_then(|o| o.refresh.as_ref()) {
             match self.refresh(&found, refresh_token).await {
                 Ok(grant) => {
-                    return self.save_refreshed(&found, &grant, refresh_token).await;
+                    return self.save(&found, &grant, Some(refresh_token)).await;
                 }
                 Err(Failure::Ended(text)) => {
                     if self.have_tokens_changed(&found).await? {
@@ -101,14 +102,14 @@ impl Errand {
             return Ok(access.clone());
         }
         match (self.authorize(&found).await, fallback) {
-            (Err(Denial::Temporary(text)), Some(access)) => {
+            (Err(Setback::Denial(Denial::Temporary(text))), Some(access)) => {
                 tracing::warn!(
                     account = %self.account.name,
                     "the old token serves a little longer: {text}"
                 );
                 Ok(access.clone())
             }
-            (result, _) => Ok(result?),
+            (result, _) => result,
         }
     }
 
@@ -123,11 +124,14 @@ impl Errand {
             // somebody has done it
             return Err(Setback::Changed);
         }
+        if let Some(access) = self.take_over(&found).await? {
+            return Ok(access);
+        }
         let Some(refresh_token) = &opened.refresh else {
-            return Ok(self.authorize(&found).await?);
+            return self.authorize(&found).await;
         };
         match self.refresh(&found, refresh_token).await {
-            Ok(grant) => self.save_refreshed(&found, &grant, refresh_token).await,
+            Ok(grant) => self.save(&found, &grant, Some(refresh_token)).await,
             Err(Failure::Ended(_)) if self.have_tokens_changed(&found).await? => {
                 Err(Setback::Changed)
             }
@@ -140,66 +144,71 @@ impl Errand {
         Ok(holdings.tokens() != found.holdings.tokens())
     }
 
-    /// Tokens that were saved meanwhile under another password are not overwritten by a refresh of the old ones.
-    async fn still_ours(&self, found: &Found) -> Result<(), Setback> {
-        if !self.have_tokens_changed(found).await? || self.find().await?.opened.is_some() {
-            return Ok(());
+    /// What is saved of the account, and what the password opens of it.
+    pub(super) async fn find(&self) -> Result<Found, Setback> {
+        let (holdings, unlocked) = self.look().await?;
+        let (opened, password_differs) = match unlocked {
+            Unlocked::Empty => (None, false),
+            Unlocked::Open(opened) => (Some(opened), false),
+            Unlocked::Wrong { secret: false, .. }
+                if self.settings.options.delete_account_token_on_password_error
+                    && !self.takes_only_its_password() =>
+            {
+                (None, true)
+            }
+            Unlocked::Wrong { .. } | Unlocked::Damaged { .. } => return Err(Setback::Changed),
+        };
+        if self.authenticator.plain_secret(&self.account).is_some()
+            && holdings.has_encrypted_secret()
+        {
+            tracing::warn!(
+                account = %self.account.name,
+                "both client_secret and client_secret_encrypted are there: the first one is used; remove one of them"
+            );
         }
-        tracing::warn!(
-            account = %self.account.name,
-            "a refreshed token is dropped: others have been saved meanwhile under another password"
-        );
-        Err(Setback::Changed)
+        Ok(self.found(holdings, opened, password_differs))
     }
 
-    pub(super) async fn find(&self) -> Result<Found, Setback> {
+    pub(super) async fn look(&self) -> Result<(Holdings, Unlocked), Denial> {
         let Errand {
             authenticator,
             account,
             ..
         } = self;
         let holdings = authenticator.holdings(account).await?;
-        let plain = authenticator.plain_secret(account).cloned();
-        if plain.is_some() && holdings.has_encrypted_secret() {
-            tracing::warn!(
-                account = %account.name,
-                "both client_secret and client_secret_encrypted are there: the first one is used; remove one of them"
-            );
-        }
+        let plain = authenticator.plain_secret(account).is_some();
         let form = authenticator.form(&self.settings);
         let unlocked = holdings
-            .unlock(
-                &authenticator.keyring,
-                account,
-                &self.proof,
-                plain.is_some(),
-                form,
-            )
+            .unlock(&authenticator.keyring, account, &self.proof, plain, form)
             .await
             .map_err(|Busy| busy(&account.name))?;
-        let (opened, password_differs) = match unlocked {
-            Unlocked::Empty => (None, false),
-            Unlocked::Open(opened) => (Some(opened), false),
-            Unlocked::Wrong { secret: false, .. }
-                if self.settings.options.delete_account_token_on_password_error
-                    && !matches!(
-                        account.flow,
-                        FlowKind::ClientCredentials | FlowKind::ServiceAccount
-                    ) =>
-            {
-                (None, true)
-            }
-            Unlocked::Wrong { .. } | Unlocked::Damaged { .. } => return Err(Setback::Changed),
-        };
+        Ok((holdings, unlocked))
+    }
+
+    pub(super) fn found(
+        &self,
+        holdings: Holdings,
+        opened: Option<Opened>,
+        password_differs: bool,
+    ) -> Found {
+        let plain = self.authenticator.plain_secret(&self.account).cloned();
         let secret_is_plain = plain.is_some();
         let secret = plain.or_else(|| opened.as_ref().and_then(|opened| opened.secret.clone()));
-        Ok(Found {
+        Found {
             holdings,
             opened,
             password_differs,
             secret,
             secret_is_plain,
-        })
+        }
+    }
+
+    /// Whoever knows another password gets nowhere with it.
+    pub(super) fn takes_only_its_password(&self) -> bool {
+        matches!(
+            self.account.flow,
+            FlowKind::ClientCredentials | FlowKind::ServiceAccount
+        )
     }
 
     async fn refresh(&self, found: &Found, refresh_token: &Secret) -> Result<Grant, Failure> {
@@ -276,198 +285,6 @@ impl Errand {
             }
             Failure::Ended(_) | Failure::Refused { .. } => {
                 Denial::Denied(format!("no token for {name}: {text}{hint}"))
-            }
-        }
-    }
-
-    /// Saves what a fresh authorisation brought, and gives the access token.
-    pub(super) async fn save(&self, found: &Found, grant: &Grant) -> Result<Secret, Denial> {
-        let _turn = self.authenticator.turn(&self.account.name).await;
-        self.save_in_turn(found, grant, None).await
-    }
-
-    /// Saves what a refresh brought, unless others have been faster; the refresh token goes on where there is no new one.
-    async fn save_refreshed(
-        &self,
-        found: &Found,
-        grant: &Grant,
-        refresh_token: &Secret,
-    ) -> Result<Secret, Setback> {
-        let _turn = self.authenticator.turn(&self.account.name).await;
-        self.still_ours(found).await?;
-        Ok(self.save_in_turn(found, grant, Some(refresh_token)).await?)
-    }
-
-    async fn save_in_turn(
-        &self,
-        found: &Found,
-        grant: &Grant,
-        kept: Option<&Secret>,
-    ) -> Result<Secret, Denial> {
-        let Errand {
-            authenticator,
-            account,
-            ..
-        } = self;
-        let settings = authenticator.settings();
-        if settings
-            .account(&account.name)
-            .is_none_or(|a| a.fingerprint != account.fingerprint)
-        {
-            tracing::warn!(account = %account.name, "tokens dropped: the account's settings have changed meanwhile");
-            return Err(Denial::Temporary(format!(
-                "the settings of {} have changed meanwhile; log in again",
-                account.name
-            )));
-        }
-        let refresh = match (&grant.refresh_token, kept) {
-            (Some(token), _) => Refresh::New(token),
-            (None, Some(token)) => Refresh::Kept(token),
-            (None, None) => Refresh::Gone,
-        };
-        let expiry = authenticator.clock.now().saturating_add(grant.expires_in);
-        let tag = authenticator.token_tag(&grant.access_token);
-        authenticator.state(&account.name, |state| {
-            state.lifetime = Some((tag, grant.expires_in))
-        });
-        self.write(found, Some((&grant.access_token, expiry)), refresh, true)
-            .await?;
-        if !account.own_section {
-            let mut spellings = lock(&authenticator.spellings);
-            let spelling = spellings.entry(account.name.to_lowercase());
-            spelling.or_insert_with(|| account.name.clone());
-        }
-        tracing::info!(
-            account = %account.name,
-            "new access token, good for {} seconds{}", grant.expires_in,
-            if grant.refresh_token.is_some() { ", and new refresh token" } else { "" }
-        );
-        Ok(grant.access_token.clone())
-    }
-
-    /// Brings saved values into the form of today, as far as the password opens them. A failure costs the login nothing.
-    async fn rewrite(&self, found: &Found, access: &Secret) {
-        let Some(opened) = found.opened.as_ref().filter(|opened| opened.stale) else {
-            return;
-        };
-        let refresh = match &opened.refresh {
-            Some(token) => Refresh::Kept(token),
-            // one that this password does not open stays as it is
-            None if found.holdings.has_refresh_token() => return,
-            None => Refresh::Gone,
-        };
-        let access = (access, found.holdings.expiry);
-        let _turn = self.authenticator.turn(&self.account.name).await;
-        if !matches!(self.have_tokens_changed(found).await, Ok(false)) {
-            return;
-        }
-        match self.write(found, Some(access), refresh, false).await {
-            Ok(()) => {
-                tracing::info!(account = %self.account.name, "saved values rewritten in the current form");
-            }
-            Err(Denial::Denied(text) | Denial::Temporary(text)) => tracing::warn!("{text}"),
-        }
-    }
-
-    async fn write(
-        &self,
-        found: &Found,
-        access: Option<(&Secret, u64)>,
-        refresh: Refresh<'_>,
-        requested: bool,
-    ) -> Result<(), Denial> {
-        let Errand {
-            authenticator,
-            account,
-            ..
-        } = self;
-        let mut form = authenticator.form(&self.settings);
-        let in_config = authenticator.config_saver.is_none();
-        let sealing = match &self.proof {
-            Proof::Password(_)
-                if requested && self.settings.options.encrypt_client_secret_on_first_use =>
-            {
-                self.secret_to_seal(found).await
-            }
-            _ => None,
-        };
-        let own_secret = found
-            .opened
-            .as_ref()
-            .and_then(|opened| opened.own_secret.as_ref());
-        let trouble = |what: &dyn std::fmt::Display| {
-            Denial::Temporary(format!(
-                "the tokens of {} cannot be saved: {what}",
-                account.name
-            ))
-        };
-        // what is there may have changed while the provider or the user was asked
-        let holdings = authenticator.holdings(account).await?;
-        let (kdf, key) = match &self.proof {
-            Proof::Password(password) => {
-                let kdf = match holdings.next_kdf(found.opened.as_ref(), sealing.is_some(), form) {
-                    Some(kdf) => kdf,
-                    None => Kdf::fresh(form.iterations).map_err(|e| trouble(&e))?,
-                };
-                let keyring = &authenticator.keyring;
-                let key = keyring.derive(&account.name, password, &kdf).await;
-                (kdf, key.map_err(|Busy| busy(&account.name))?)
-            }
-            Proof::Keys => {
-                let key = found.opened.as_ref().and_then(|opened| opened.key.clone());
-                let (kdf, key) = key.ok_or_else(|| trouble(&"no key is in memory"))?;
-                // more of them take the password
-                form.iterations = kdf.iterations;
-                (kdf, key)
-            }
-        };
-        let new = New {
-            heading: &account.name,
-            access,
-            refresh,
-            secret: sealing.as_ref().or(own_secret),
-            secret_is_new: sealing.is_some() && sealing.as_ref() != own_secret,
-            forget_plain_secret: sealing.is_some() && in_config && account.own_section,
-            last_activity: Some(authenticator.clock.now()),
-        };
-        let changes = holdings
-            .changes(&new, &key, &kdf, form)
-            .map_err(|e| trouble(&e))?;
-        if let Outcome::Pending(error) = authenticator.saver.save(&account.name, changes).await {
-            tracing::error!(
-                account = %account.name,
-                "tokens are kept in memory until they can be saved: {error}"
-            );
-        }
-        if let Proof::Password(password) = &self.proof {
-            let keyring = &authenticator.keyring;
-            keyring.keep(&account.name, password, &kdf, &key);
-        }
-        if sealing.is_some() {
-            lock(&authenticator.sealed).insert(account.name.clone());
-            if in_config && account.own_section && account.headings.len() <= 1 {
-                tracing::info!(account = %account.name, "client_secret is now saved as client_secret_encrypted");
-            } else {
-                tracing::warn!(
-                    account = %account.name,
-                    "client_secret is now saved as client_secret_encrypted; remove the plain one from the configuration file, also from a catch-all"
-                );
-            }
-        }
-        Ok(())
-    }
-
-    /// The plain client secret; of a service account's key file, its contents.
-    async fn secret_to_seal(&self, found: &Found) -> Option<Secret> {
-        let secret = found.secret.as_ref().filter(|_| found.secret_is_plain)?;
-        if self.account.flow != FlowKind::ServiceAccount {
-            return Some(secret.clone());
-        }
-        match self.service_account_json(secret).await {
-            Ok(json) => Some(json),
-            Err(text) => {
-                tracing::warn!(account = %self.account.name, "client_secret is not encrypted: {text}");
-                None
             }
         }
     }

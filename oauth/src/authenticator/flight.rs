@@ -176,6 +176,21 @@ pub(super) struct AccountState {
     pub(super) lifetime: Option<(Tag, u64)>,
     pub(super) pause: Option<Pause>,
     pub(super) refusals: Refusals,
+    pub(super) stray: Option<Stray>,
+}
+
+/// A grant that could not be saved for good, because the password of what is saved was changed meanwhile, or could still be. It
+/// belongs to whoever opens the tokens that it replaces: under a new password these are the same.
+pub(super) struct Stray {
+    /// Of the tokens that it replaces.
+    pub(super) from: Vec<Tag>,
+    /// Of the account's settings.
+    pub(super) fingerprint: [u8; 32],
+    pub(super) access: Secret,
+    /// Unix time.
+    pub(super) expiry: u64,
+    /// `None`: the provider has not replaced it.
+    pub(super) refresh: Option<Secret>,
 }
 
 impl AccountState {
@@ -184,6 +199,7 @@ impl AccountState {
             && self.lifetime.is_none()
             && self.pause.is_none()
             && self.refusals.is_idle()
+            && self.stray.is_none()
     }
 }
 

@@ -3,6 +3,7 @@
 use super::{
     Denial,
     errand::{Errand, Found},
+    flight::Setback,
     saved::Proof,
 };
 use crate::{
@@ -35,7 +36,7 @@ const LONGEST_FILE: u64 = 64 * 1024;
 
 impl Errand {
     /// Obtains and saves tokens by the account's flow.
-    pub(super) async fn authorize(&self, found: &Found) -> Result<Secret, Denial> {
+    pub(super) async fn authorize(&self, found: &Found) -> Result<Secret, Setback> {
         let account = &self.account;
         tracing::debug!(account = %account.name, flow = ?account.flow, "authorising afresh");
         let form = match account.flow {
@@ -54,10 +55,10 @@ impl Errand {
             .paced_request(&form, &account.token_url)
             .await
             .map_err(|failure| self.denial(&failure))?;
-        self.save(found, &grant).await
+        self.save(found, &grant, None).await
     }
 
-    async fn by_code(&self, found: &Found) -> Result<Secret, Denial> {
+    async fn by_code(&self, found: &Found) -> Result<Secret, Setback> {
         let account = &self.account;
         self.claim_consent()?;
         let auth = self.auth(found).await?;
@@ -108,19 +109,25 @@ impl Errand {
                 .await
                 .map_err(|failure| self.denial(&failure))?;
             self.warn_without_refresh_token(&grant);
-            self.save(found, &grant).await
+            self.save(found, &grant, None).await
         }
         .await;
         let outcome = match &result {
             Ok(_) => Ok(()),
-            Err(Denial::Denied(text) | Denial::Temporary(text)) => Err(text.clone()),
+            Err(Setback::Denial(Denial::Denied(text) | Denial::Temporary(text))) => {
+                Err(text.clone())
+            }
+            Err(Setback::Changed) => Err(format!(
+                "the password of {} has been changed meanwhile; log in with the new one",
+                account.name
+            )),
         };
         // nobody may be listening any more; and a full channel has its answer
         let _ = answer.outcome.try_send(outcome);
         result
     }
 
-    async fn by_device(&self, found: &Found) -> Result<Secret, Denial> {
+    async fn by_device(&self, found: &Found) -> Result<Secret, Setback> {
         let account = &self.account;
         let clock = &self.authenticator.clock;
         self.claim_consent()?;
@@ -141,25 +148,28 @@ impl Errand {
         loop {
             clock.sleep(code.interval).await;
             if clock.now() >= deadline {
-                return Err(self.unanswered());
+                return Err(self.unanswered().into());
             }
             match self.request(&form, &account.token_url).await {
                 Ok(grant) => {
                     self.warn_without_refresh_token(&grant);
-                    return self.save(found, &grant).await;
+                    return self.save(found, &grant, None).await;
                 }
                 Err(Failure::Refused { code: error, text }) => match error.as_str() {
                     "authorization_pending" => {}
                     "slow_down" => code.slow_down(),
-                    "expired_token" => return Err(self.unanswered()),
-                    _ => return Err(self.denial(&Failure::Refused { code: error, text })),
+                    "expired_token" => return Err(self.unanswered().into()),
+                    _ => {
+                        let refused = Failure::Refused { code: error, text };
+                        return Err(self.denial(&refused).into());
+                    }
                 },
                 // RFC 8628 §3.5: after a time-out less often
                 Err(Failure::Transient(text)) => {
                     tracing::debug!(account = %account.name, "polling goes on: {text}");
                     code.slow_down();
                 }
-                Err(failure @ Failure::Ended(_)) => return Err(self.denial(&failure)),
+                Err(failure @ Failure::Ended(_)) => return Err(self.denial(&failure).into()),
             }
         }
     }
@@ -179,7 +189,7 @@ impl Errand {
         device::device_answer(answer.status, &answer.body, form.secrets())
     }
 
-    async fn by_service_account(&self, found: &Found) -> Result<Secret, Denial> {
+    async fn by_service_account(&self, found: &Found) -> Result<Secret, Setback> {
         let account = &self.account;
         let unusable = |text: String| {
             tracing::error!(account = %account.name, "{text}");
@@ -200,7 +210,7 @@ impl Errand {
             .paced_request(&form, key.token_url(account))
             .await
             .map_err(|failure| self.denial(&failure))?;
-        self.save(found, &grant).await
+        self.save(found, &grant, None).await
     }
 
     /// The key itself: what `client_secret` holds (or held, when it was encrypted), or the contents of the file that it names.

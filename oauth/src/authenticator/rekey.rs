@@ -78,7 +78,7 @@ pub fn change_password(
     new: &Secret,
     iterations: u32,
 ) -> Result<Rekeyed, RekeyError> {
-    let account = account(settings, name)?;
+    let account = account(settings, stores, name)?;
     check(new)?;
     let mut keys = Keys::of(old);
     for _ in 0..TRIES {
@@ -228,17 +228,29 @@ impl<'a> Keys<'a> {
     }
 }
 
-fn account(settings: &Settings, name: &str) -> Result<Arc<Account>, RekeyError> {
+fn account(
+    settings: &Settings,
+    stores: Stores<'_>,
+    name: &str,
+) -> Result<Arc<Account>, RekeyError> {
     if name.starts_with('@') {
         return Err(RekeyError::Configuration(format!(
             "{name} is a catch-all, which no one logs in to: name an account"
         )));
     }
-    settings.account(name).ok_or_else(|| {
+    let account = settings.account(name).ok_or_else(|| {
         RekeyError::Configuration(format!(
             "there is no account {name} in the configuration, or it cannot be used as it stands there"
         ))
-    })
+    })?;
+    if account.own_section {
+        return Ok(account);
+    }
+    // its section is where it first logged in, as it was typed then
+    let spelling = stores.tokens.spelling(&account.name)?;
+    Ok(spelling
+        .and_then(|spelling| settings.account(&spelling))
+        .unwrap_or(account))
 }
 
 /// What a login would refuse.

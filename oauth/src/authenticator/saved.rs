@@ -111,9 +111,8 @@ pub(super) struct Holdings {
     own_secret: Option<Value>,
     /// Salt and iterations that go on being used for the account.
     kdf: Option<Kdf>,
-    /// The two as they stand in the account's own section.
-    own_salt: Option<String>,
-    own_iterations: Option<String>,
+    /// The account's own section, where tokens are saved.
+    own: Saved,
 }
 
 /// The account's own heading first.
@@ -228,8 +227,7 @@ impl Holdings {
             secret: (0..places.len()).find_map(secret),
             own_secret: own.and_then(secret),
             kdf: own.and_then(|own| kdf(places, own)).and_then(Result::ok),
-            own_salt: own.and_then(|own| places[own].saved.token_salt.clone()),
-            own_iterations: own.and_then(|own| places[own].saved.token_iterations.clone()),
+            own: own.map_or_else(Saved::default, |own| places[own].saved.clone()),
         }
     }
 
@@ -263,6 +261,11 @@ impl Holdings {
     /// The tokens as they stand there, to see whether they are still the same.
     pub(super) fn tokens(&self) -> [Option<&str>; 2] {
         [&self.access, &self.refresh].map(|value| value.as_ref().map(|value| value.text.as_str()))
+    }
+
+    /// What stands in the section that is written: changes are right only while it does.
+    pub(super) fn seen(&self) -> &Saved {
+        &self.own
     }
 
     /// Tries the password, or the keys. `plain_secret`: the account's client secret stands unencrypted in its settings, and comes first.
@@ -386,10 +389,10 @@ impl Holdings {
         let rekeyed = self.kdf.as_ref() != Some(kdf);
         let mut changes = Vec::new();
         let iterations = kdf.iterations.to_string();
-        if self.own_salt.as_deref() != Some(&kdf.salt_text()) {
+        if self.own.token_salt.as_deref() != Some(&kdf.salt_text()) {
             changes.push(set("token_salt", kdf.salt_text()));
         }
-        if self.own_iterations.as_deref() != Some(&iterations) {
+        if self.own.token_iterations.as_deref() != Some(&iterations) {
             changes.push(set("token_iterations", iterations));
         }
         if let Some((access, expiry)) = &new.access {

@@ -1,6 +1,6 @@
 //! Tokens in AWS Secrets Manager.
 
-use super::{Change, Saved, Store, StoreError};
+use super::{Pace, Saved, Store, StoreError, Update, spelling};
 use crate::crypt;
 use contents::{Contents, Unfit};
 use std::{
@@ -32,9 +32,15 @@ mod secret;
 ///
 /// # Limits
 ///
-/// A secret holds 64 KiB: some 10 to 20 accounts where access tokens are 2 KB long. AWS keeps all of a secret's versions of the
-/// last 24 hours and about a hundred in all, and each save is a version: beyond one save every ten minutes saving is refused
-/// at some time, and [`Saver`](super::Saver) keeps the tokens in memory meanwhile.
+/// A secret holds 64 KiB: some 10 to 20 accounts where access tokens are 2 KB long. Where it gets too small, access tokens are left
+/// out, those that end first before the others; then it holds some 40 refresh tokens of 1 KB.
+///
+/// AWS takes about a hundred writes of a secret in 24 hours. So writes are few ([`Store::pace`]): what comes within a second goes
+/// together; access tokens, which can be had again, wait up to 20 minutes for the next write; a refresh token that the provider has
+/// replaced is written at once, as long as there have been fewer than 20 writes beyond one in 20 minutes, and waits in memory for
+/// the next one after that. With that one proxy may have as many accounts as the secret holds. Several proxies on one secret share
+/// the hundred writes without knowing of each other: where AWS refuses one, the [`Saver`](super::Saver) keeps the tokens in memory,
+/// and AWS is asked again 20 minutes later.
 pub struct AwsStore {
     versions: Box<dyn Versions>,
     /// What was read or written last, and when. Held during a read, so that logins that come together share it.
@@ -43,6 +49,8 @@ pub struct AwsStore {
     writing: Mutex<()>,
     /// Making a version current under a condition is not allowed.
     unconditional: AtomicBool,
+    /// AWS has refused to take more writes, and is not asked before this time.
+    exhausted: Mutex<Option<Instant>>,
 }
 
 struct Read {
@@ -57,6 +65,13 @@ const FRESH_FAILURE: Duration = Duration::from_secs(1);
 
 /// What Secrets Manager takes as the text of a secret, in octets.
 const MAX_TEXT: usize = 65_536;
+
+/// AWS keeps every version for 24 hours, and about a hundred in all. Twenty at once and one in 20 minutes are 92 in the worst day.
+const PACE: Pace = Pace {
+    gather: Duration::from_secs(1),
+    interval: Duration::from_secs(20 * 60),
+    burst: 19,
+};
 
 /// How often a save begins again because others have saved meanwhile.
 const ATTEMPTS: u32 = 10;
@@ -79,6 +94,7 @@ impl AwsStore {
             read: Mutex::default(),
             writing: Mutex::default(),
             unconditional: AtomicBool::new(false),
+            exhausted: Mutex::default(),
         }
     }
 
@@ -114,35 +130,44 @@ impl AwsStore {
         });
     }
 
-    /// Reads, changes and writes until nobody has come in between; stops where what it reads is not `as_expected`, and says whether
-    /// it was.
-    fn write(
-        &self,
-        sections: &[(String, Vec<Change>)],
-        as_expected: impl Fn(&Contents) -> Result<bool, Unfit>,
-    ) -> Result<bool, StoreError> {
+    /// Reads, changes and writes until nobody has come in between. Says of each update whether it was made.
+    fn write(&self, updates: &[Update]) -> Result<Vec<bool>, StoreError> {
         let _writing = locked(&self.writing);
-        let mut expected = true;
-        let contents = self.written(sections, |contents| {
-            expected = as_expected(contents)?;
-            Ok(expected)
+        if let Some(left) = self.exhausted_for() {
+            return Err(StoreError(format!(
+                "{}: AWS takes no more versions of it at the moment, and is asked again in {} minutes",
+                self.describe(),
+                left.as_secs() / 60 + 1
+            )));
+        }
+        let mut made = Vec::new();
+        let contents = self.written(|contents| {
+            made.clear();
+            for update in updates {
+                made.push(match &update.seen {
+                    Some(_) => update.fits(&contents.saved(&update.heading)?),
+                    None => true,
+                });
+            }
+            let fitting = updates.iter().zip(&made).filter(|(_, made)| **made);
+            contents.with(fitting.map(|(update, _)| update))
         })?;
         self.remember(Ok(contents));
-        Ok(expected)
+        Ok(made)
+    }
+
+    fn exhausted_for(&self) -> Option<Duration> {
+        let until = (*locked(&self.exhausted))?;
+        until
+            .checked_duration_since(Instant::now())
+            .filter(|left| !left.is_zero())
     }
 
     /// What the secret holds in the end.
     fn written(
         &self,
-        sections: &[(String, Vec<Change>)],
-        mut go_on: impl FnMut(&Contents) -> Result<bool, Unfit>,
+        mut changed: impl FnMut(&Contents) -> Result<Option<Contents>, Unfit>,
     ) -> Result<Contents, StoreError> {
-        let mut changed = |contents: &Contents| {
-            if !go_on(contents)? {
-                return Ok(None);
-            }
-            contents.with(sections)
-        };
         let mut changed =
             |contents: &Contents| changed(contents).map_err(|unfit| self.unfit(&unfit));
         let mut exists = self.versions.by_arn();
@@ -158,7 +183,7 @@ impl AwsStore {
                 let Some(first) = changed(&Contents::default())? else {
                     return Ok(Contents::default());
                 };
-                let text = self.fitting(&first)?;
+                let (first, text) = self.fitting(first)?;
                 let made = if exists {
                     self.versions.put(&text).map(drop)
                 } else {
@@ -176,7 +201,7 @@ impl AwsStore {
             let Some(new) = changed(&old)? else {
                 return Ok(old);
             };
-            let text = self.fitting(&new)?;
+            let (new, text) = self.fitting(new)?;
             let written = if self.unconditional.load(Ordering::Relaxed) {
                 self.put(base, old, new)?
             } else {
@@ -230,7 +255,9 @@ impl AwsStore {
         let failed = |fault| self.failed(fault);
         let (mut base, mut old, mut new) = (base, old, new);
         for _ in 0..ATTEMPTS {
-            let id = self.versions.put(&self.fitting(&new)?).map_err(failed)?;
+            let text;
+            (new, text) = self.fitting(new)?;
+            let id = self.versions.put(&text).map_err(failed)?;
             let now = self.versions.current().map_err(failed)?;
             let Some(now) = now.filter(|now| now.id == id) else {
                 return Ok(None);
@@ -257,10 +284,15 @@ impl AwsStore {
         Contents::parse(text).map_err(|unfit| self.unfit(&unfit))
     }
 
-    fn fitting(&self, contents: &Contents) -> Result<String, StoreError> {
-        let text = contents.text();
+    /// The same without as many access tokens as is necessary; they can be had again.
+    fn fitting(&self, contents: Contents) -> Result<(Contents, String), StoreError> {
+        let mut contents = contents;
+        let mut text = contents.text();
+        while text.len() > MAX_TEXT && contents.shed().map_err(|unfit| self.unfit(&unfit))? {
+            text = contents.text();
+        }
         if text.len() <= MAX_TEXT {
-            return Ok(text);
+            return Ok((contents, text));
         }
         Err(StoreError(format!(
             "{} would need {} bytes and can hold {MAX_TEXT}: remove accounts that are not used any more from it, or spread the \
@@ -287,6 +319,10 @@ impl AwsStore {
     fn failed(&self, fault: Fault) -> StoreError {
         match fault {
             Fault::Other(error) => error,
+            Fault::Exhausted(error) => {
+                *locked(&self.exhausted) = Some(Instant::now() + PACE.interval);
+                error
+            }
             Fault::Missing => self.missing(),
             Fault::Exists | Fault::Conflict | Fault::NotAllowed => {
                 StoreError(format!("{}: others are changing it", self.describe()))
@@ -301,24 +337,18 @@ impl Store for AwsStore {
         contents.saved(heading).map_err(|unfit| self.unfit(&unfit))
     }
 
-    fn save(&self, heading: &str, changes: &[Change]) -> Result<(), StoreError> {
-        self.save_all(&[(heading.to_owned(), changes.to_vec())])
+    /// All that fit or none, as one version. Where nothing but `last_activity` would change, nothing is written.
+    fn save_all(&self, updates: &[Update]) -> Result<Vec<bool>, StoreError> {
+        self.write(updates)
     }
 
-    /// All or none, as one version. Where nothing but `last_activity` would change, nothing is written.
-    fn save_all(&self, sections: &[(String, Vec<Change>)]) -> Result<(), StoreError> {
-        self.write(sections, |_| Ok(true)).map(drop)
+    fn spelling(&self, name: &str) -> Result<Option<String>, StoreError> {
+        let contents = self.contents()?;
+        Ok(spelling(name, contents.headings()).map(str::to_owned))
     }
 
-    fn save_unless_changed(
-        &self,
-        heading: &str,
-        seen: &Saved,
-        changes: &[Change],
-    ) -> Result<bool, StoreError> {
-        self.write(&[(heading.to_owned(), changes.to_vec())], |contents| {
-            Ok(contents.saved(heading)? == *seen)
-        })
+    fn pace(&self) -> Option<Pace> {
+        Some(PACE)
     }
 
     /// Reads the secret, and creates it (empty) when it is missing, so that a missing permission is known before the first login.
@@ -382,6 +412,8 @@ enum Fault {
     Conflict,
     /// [`Versions::promote`] may not be used.
     NotAllowed,
+    /// AWS takes no more versions.
+    Exhausted(StoreError),
     Other(StoreError),
 }
 

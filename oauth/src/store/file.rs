@@ -1,7 +1,7 @@
 //! Tokens in a file of the user's: the configuration itself, or another one in the same format.
 
-use super::{Change, Saved, Store, StoreError};
-use crate::document::{Document, Edit};
+use super::{Change, Saved, Store, StoreError, Update, spelling};
+use crate::document::{Document, Edit, Section};
 use std::{
     fs::{self, File, Metadata},
     io,
@@ -150,25 +150,16 @@ impl Store for FileStore {
         Ok(Saved::from_document(&*self.document()?, heading))
     }
 
-    fn save(&self, heading: &str, changes: &[Change]) -> Result<(), StoreError> {
-        self.save_all(&[(heading.to_owned(), changes.to_vec())])
+    /// All that fit or none, by one replacement of the file, under one lock. Where nothing but `last_activity` would change,
+    /// nothing is written.
+    fn save_all(&self, updates: &[Update]) -> Result<Vec<bool>, StoreError> {
+        self.write(updates)
     }
 
-    /// All or none, by one replacement of the file. Where nothing but `last_activity` would change, nothing is written.
-    fn save_all(&self, sections: &[(String, Vec<Change>)]) -> Result<(), StoreError> {
-        self.write(sections, |_| true).map(|_| ())
-    }
-
-    /// Looks and writes under one lock.
-    fn save_unless_changed(
-        &self,
-        heading: &str,
-        seen: &Saved,
-        changes: &[Change],
-    ) -> Result<bool, StoreError> {
-        self.write(&[(heading.to_owned(), changes.to_vec())], |document| {
-            Saved::from_document(document, heading) == *seen
-        })
+    fn spelling(&self, name: &str) -> Result<Option<String>, StoreError> {
+        let document = self.document()?;
+        let names = document.sections().map(Section::name);
+        Ok(spelling(name, names).map(str::to_owned))
     }
 
     fn describe(&self) -> String {
@@ -177,12 +168,7 @@ impl Store for FileStore {
 }
 
 impl FileStore {
-    /// Writes unless the file as it stands is not `as_expected`; whether it was.
-    fn write(
-        &self,
-        sections: &[(String, Vec<Change>)],
-        as_expected: impl Fn(&Document) -> bool,
-    ) -> Result<bool, StoreError> {
+    fn write(&self, updates: &[Update]) -> Result<Vec<bool>, StoreError> {
         let mut writing = locked(&self.writing);
         let target = self.target()?;
         let _lock = lock::Lock::take(&target)?;
@@ -199,15 +185,16 @@ impl FileStore {
             Some((bytes, _)) => self.parse(bytes, &target)?,
             None => Document::default(),
         };
-        if !as_expected(&document) {
-            return Ok(false);
-        }
-        let edits: Vec<Edit<'_>> = sections
+        let fits = |update: &Update| update.fits(&Saved::from_document(&document, &update.heading));
+        let made: Vec<bool> = updates.iter().map(fits).collect();
+        let edits: Vec<Edit<'_>> = updates
             .iter()
-            .flat_map(|(h, changes)| edits(h, changes))
+            .zip(&made)
+            .filter(|(_, made)| **made)
+            .flat_map(|(update, _)| edits(&update.heading, &update.changes))
             .collect();
         if !edits.iter().any(|edit| worth_writing(&document, edit)) {
-            return Ok(true);
+            return Ok(made);
         }
         document.apply(&edits).map_err(|error| {
             StoreError(format!(
@@ -229,7 +216,7 @@ impl FileStore {
             let _ = fs::remove_file(replace::safety_copy(&target));
         }
         *locked(&self.cached) = None;
-        Ok(true)
+        Ok(made)
     }
 }
 

@@ -1,7 +1,7 @@
 //! Where tokens live: the configuration file, another file, AWS Secrets Manager (with the feature `aws`).
 
 use crate::document::Document;
-use std::fmt;
+use std::{fmt, time::Duration};
 
 #[cfg(feature = "aws")]
 mod aws;
@@ -45,6 +45,15 @@ impl Saved {
         saved
     }
 
+    /// Whether both hold the same, `last_activity` apart.
+    pub fn agrees_with(&self, other: &Saved) -> bool {
+        let values = |saved: &Saved| Saved {
+            last_activity: None,
+            ..saved.clone()
+        };
+        values(self) == values(other)
+    }
+
     /// Makes these changes; options that are not the proxy's own are passed over.
     pub fn apply(&mut self, changes: &[Change]) {
         for change in changes {
@@ -77,6 +86,30 @@ pub struct Change {
     pub value: Option<String>,
 }
 
+/// Changes to one section, to be made together or not at all.
+#[derive(Clone)]
+pub struct Update {
+    /// The section.
+    pub heading: String,
+    /// What it has to hold for the changes to be right ([`Saved::agrees_with`]); `None`: they are right whatever it holds.
+    pub seen: Option<Saved>,
+    /// The changes.
+    pub changes: Vec<Change>,
+}
+
+impl Update {
+    /// Whether they may be made in a section that holds `now`; they also may where they have been made already.
+    pub fn fits(&self, now: &Saved) -> bool {
+        self.seen.as_ref().is_none_or(|seen| {
+            seen.agrees_with(now) || {
+                let mut done = seen.clone();
+                done.apply(&self.changes);
+                done.agrees_with(now)
+            }
+        })
+    }
+}
+
 /// Why a store could not be read or written; says which file or secret and what to do.
 #[derive(Debug, Clone)]
 pub struct StoreError(pub String);
@@ -93,32 +126,71 @@ impl std::error::Error for StoreError {}
 pub trait Store: Send + Sync {
     /// What is saved in the section `heading`; all `None` where it does not exist.
     fn load(&self, heading: &str) -> Result<Saved, StoreError>;
-    /// Makes all changes to the section `heading` (created when missing) or none, durably.
-    fn save(&self, heading: &str, changes: &[Change]) -> Result<(), StoreError>;
-    /// The same for several sections at once; where it fails, some of them may have been written, and all may be tried again.
-    fn save_all(&self, sections: &[(String, Vec<Change>)]) -> Result<(), StoreError> {
-        sections
-            .iter()
-            .try_for_each(|(heading, changes)| self.save(heading, changes))
+    /// Makes those updates that fit ([`Update::fits`]), durably, and says of each whether it did. A section that is missing is
+    /// created. A store that other processes write as well has to look and write in one step. Where this fails, some may have been
+    /// made, and all may be tried again.
+    fn save_all(&self, updates: &[Update]) -> Result<Vec<bool>, StoreError>;
+    /// The section with this name, exactly or else ignoring letter case.
+    fn spelling(&self, name: &str) -> Result<Option<String>, StoreError>;
+    /// Makes the changes to the section `heading`, whatever it holds.
+    fn save(&self, heading: &str, changes: &[Change]) -> Result<(), StoreError> {
+        let update = Update {
+            heading: heading.to_owned(),
+            seen: None,
+            changes: changes.to_vec(),
+        };
+        self.save_all(&[update]).map(drop)
     }
-    /// Makes the changes only while the section holds what was read of it before (`seen`); `false` where it holds something else by
-    /// now. A store that other processes write as well has to look and write in one step, which this default does not.
+    /// Makes the changes only while the section holds what was read of it before; `false` where it holds something else by now.
     fn save_unless_changed(
         &self,
         heading: &str,
         seen: &Saved,
         changes: &[Change],
     ) -> Result<bool, StoreError> {
-        if self.load(heading)? != *seen {
-            return Ok(false);
-        }
-        self.save(heading, changes).map(|()| true)
+        let update = Update {
+            heading: heading.to_owned(),
+            seen: Some(seen.clone()),
+            changes: changes.to_vec(),
+        };
+        Ok(self.save_all(&[update])?.first() == Some(&true))
     }
     /// For the start of the program: looks whether the store can be used, and creates it where that has to be done beforehand. A
     /// failure here leaves a store that works as soon as its cause is gone.
     fn prepare(&self) -> Result<(), StoreError> {
         Ok(())
     }
+    /// How seldom it wants to be written; `None`: it may be written at any time.
+    fn pace(&self) -> Option<Pace> {
+        None
+    }
     /// For logs: the file's path or the secret's name.
     fn describe(&self) -> String;
+}
+
+/// How seldom a store wants to be written. What can be obtained again (an access token) waits for the next write; what cannot
+/// (a refresh token) is written at once, as long as the writes last.
+#[derive(Clone, Copy, Debug)]
+pub struct Pace {
+    /// How long a write waits for others that come at the same time.
+    pub gather: Duration,
+    /// In the long run there is one write in this time.
+    pub interval: Duration,
+    /// So many more can be made at once.
+    pub burst: u32,
+}
+
+/// Which of these names is meant: the one that is the same, or else the first that differs in letter case alone.
+fn spelling<'a>(name: &str, among: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+    let folded = name.to_lowercase();
+    let mut found = None;
+    for one in among {
+        if one == name {
+            return Some(one);
+        }
+        if found.is_none() && one.to_lowercase() == folded {
+            found = Some(one);
+        }
+    }
+    found
 }

@@ -4,7 +4,7 @@ use crate::world::{BY_CODE, BY_PASSWORD, ITERATIONS, World, settings};
 use oauth::{
     authenticator::{
         Denial,
-        rekey::{Stores, encrypt_secret},
+        rekey::{Stores, change_password, encrypt_secret},
     },
     store::{FileStore, Saved, Store},
 };
@@ -167,4 +167,43 @@ fn salt_iterations_and_encrypted_secret_are_inherited_and_tokens_are_not() {
     assert_eq!(world.provider.requests(), 0);
     assert!(token(&world, "b@example.com", "shared").is_ok());
     assert_eq!(world.provider.requests(), 1);
+}
+
+#[test]
+fn with_a_store_of_their_own_sections_are_found_in_any_letter_case() {
+    let files = Files::new("@example.com", BY_PASSWORD);
+    let cache = files._folder.path().join("cache");
+    let world = World::of_files(&files.config, Some(&cache));
+    let first = token(&world, "New.User@Example.com", "pw");
+    assert_eq!(first.as_deref(), Ok("access-1"));
+    // another process: the configuration does not name the account
+    let world = World::of_files(&files.config, Some(&cache));
+    for user in ["new.user@example.com", "NEW.USER@EXAMPLE.COM"] {
+        let login = world.login_from(user, "pw", "127.0.0.1");
+        let token = login.expect("a saved token");
+        assert_eq!(&*token.user, "New.User@Example.com");
+        assert_eq!(token.token.expose(), "access-1");
+    }
+    assert_eq!(world.provider.requests(), 0);
+    let store = FileStore::cache(&cache);
+    let configuration = FileStore::configuration(&files.config);
+    let stores = Stores {
+        tokens: &store,
+        configuration: Some(&configuration),
+    };
+    let (old, new) = (Secret::new("pw"), Secret::new("new"));
+    let settings = settings(&files.text);
+    let done = change_password(
+        &settings,
+        stores,
+        "new.user@example.com",
+        &old,
+        &new,
+        ITERATIONS,
+    );
+    assert_eq!(done.expect("changed").heading, "New.User@Example.com");
+    assert_eq!(
+        token(&world, "new.user@example.com", "new").as_deref(),
+        Ok("access-1")
+    );
 }

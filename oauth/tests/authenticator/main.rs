@@ -9,6 +9,7 @@ mod http;
 mod logs;
 mod passwords;
 mod python;
+mod races;
 mod rekey;
 mod saved;
 mod wire;

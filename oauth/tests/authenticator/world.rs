@@ -7,7 +7,7 @@ use oauth::{
     authenticator::{Attempt, Authenticator, Clock, Denial, Parts, Token},
     consent::{CodeAnswer, CodeRequest, Consent, ConsentError, DeviceRequest},
     settings::Settings,
-    store::{Change, FileStore, Saved, Saver, Store, StoreError},
+    store::{FileStore, Saved, Saver, Store, StoreError, Update},
     transport::{Answer, Request, Transport, TransportError},
 };
 use proxy_proto::{BoxFuture, Protocol, Secret};
@@ -70,6 +70,13 @@ impl World {
         let saver = Saver::new(store.clone());
         let clock = Arc::new(Stopped::new());
         World::over(settings(config), saver, None, store, clock, Some(transport))
+    }
+
+    /// Over another store.
+    pub(crate) fn over_store(config: &str, store: Arc<dyn Store>) -> World {
+        let clock = Arc::new(Stopped::new());
+        let saver = Saver::new(store);
+        World::over(settings(config), saver, None, Arc::default(), clock, None)
     }
 
     /// Over files: the configuration, where tokens live unless there is a cache.
@@ -405,21 +412,36 @@ impl Store for Memory {
         Ok(self.saved(heading))
     }
 
-    fn save(&self, heading: &str, changes: &[Change]) -> Result<(), StoreError> {
+    fn save_all(&self, updates: &[Update]) -> Result<Vec<bool>, StoreError> {
         if *lock(&self.broken) {
             return Err(StoreError("the disk is full".to_owned()));
         }
-        let options: Vec<String> = changes
-            .iter()
-            .map(|c| format!("{}{}", if c.value.is_some() { "" } else { "-" }, c.option))
-            .collect();
-        lock(&self.sections)
-            .entry(heading.to_owned())
-            .or_default()
-            .apply(changes);
-        self.log
-            .push(format!("save {heading}: {}", options.join(" ")));
-        Ok(())
+        let mut sections = lock(&self.sections);
+        let mut made = Vec::new();
+        for update in updates {
+            let heading = &update.heading;
+            let section = sections.entry(heading.clone()).or_default();
+            let fits = update.fits(section);
+            made.push(fits);
+            if !fits {
+                continue;
+            }
+            section.apply(&update.changes);
+            let options: Vec<String> = update
+                .changes
+                .iter()
+                .map(|c| format!("{}{}", if c.value.is_some() { "" } else { "-" }, c.option))
+                .collect();
+            self.log
+                .push(format!("save {heading}: {}", options.join(" ")));
+        }
+        Ok(made)
+    }
+
+    fn spelling(&self, name: &str) -> Result<Option<String>, StoreError> {
+        let sections = lock(&self.sections);
+        let same = |one: &&String| one.to_lowercase() == name.to_lowercase();
+        Ok(sections.keys().find(same).cloned())
     }
 
     fn describe(&self) -> String {

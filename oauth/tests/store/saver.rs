@@ -2,7 +2,7 @@
 
 use super::set;
 use futures_lite::future::block_on;
-use oauth::store::{Change, Outcome, Saved, Saver, Store, StoreError};
+use oauth::store::{Outcome, Pace, Saved, Saver, Store, StoreError, Update};
 use std::{
     collections::HashMap,
     sync::{
@@ -22,6 +22,7 @@ struct Fickle {
     gate: Mutex<bool>,
     gate_moved: Condvar,
     written: Condvar,
+    pace: Option<Pace>,
 }
 
 impl Fickle {
@@ -60,21 +61,34 @@ impl Store for Fickle {
             .unwrap_or_default())
     }
 
-    fn save(&self, heading: &str, changes: &[Change]) -> Result<(), StoreError> {
+    fn save_all(&self, updates: &[Update]) -> Result<Vec<bool>, StoreError> {
         self.saves.fetch_add(1, Ordering::SeqCst);
         let gate = self.gate.lock().unwrap();
         drop(self.gate_moved.wait_while(gate, |closed| *closed).unwrap());
         if self.broken.load(Ordering::SeqCst) {
             return Err(StoreError("the disk is full".to_owned()));
         }
-        self.sections
-            .lock()
-            .unwrap()
-            .entry(heading.to_owned())
-            .or_default()
-            .apply(changes);
+        let mut sections = self.sections.lock().unwrap();
+        let mut save = |update: &Update| {
+            let section = sections.entry(update.heading.clone()).or_default();
+            let fits = update.fits(section);
+            if fits {
+                section.apply(&update.changes);
+            }
+            fits
+        };
+        let made = updates.iter().map(&mut save).collect();
         self.written.notify_all();
-        Ok(())
+        Ok(made)
+    }
+
+    fn spelling(&self, name: &str) -> Result<Option<String>, StoreError> {
+        let sections = self.sections.lock().unwrap();
+        Ok(sections.contains_key(name).then(|| name.to_owned()))
+    }
+
+    fn pace(&self) -> Option<Pace> {
+        self.pace
     }
 
     fn describe(&self) -> String {
@@ -212,4 +226,164 @@ fn a_value_that_no_store_can_hold_blocks_no_other() {
     }
     assert!(block_on(saver.flush()).is_empty());
     assert_eq!(store.saves.load(Ordering::SeqCst), 0);
+}
+
+/// What `[a@x]` holds in the store itself.
+fn held(store: &Fickle) -> Saved {
+    let sections = store.sections.lock().unwrap();
+    sections.get("a@x").cloned().unwrap_or_default()
+}
+
+#[test]
+fn a_save_that_rests_on_something_else_is_not_made() {
+    let (store, saver) = fickle();
+    block_on(saver.save("a@x", vec![set("access_token", "one")]));
+    let seen = block_on(saver.load("a@x")).unwrap();
+    store.save("a@x", &[set("last_activity", "7")]).unwrap();
+    let save = |seen: &Saved, value: &str| {
+        block_on(saver.save_unless_changed("a@x", seen, vec![set("access_token", value)]))
+    };
+    assert!(
+        matches!(save(&seen, "two"), Outcome::Written),
+        "last_activity does not count"
+    );
+    assert!(matches!(save(&seen, "three"), Outcome::Changed));
+    assert_eq!(held(&store).access_token.as_deref(), Some("two"));
+    store.save("a@x", &[set("token_salt", "theirs")]).unwrap();
+    let seen = block_on(saver.load("a@x")).unwrap();
+    assert!(matches!(save(&seen, "three"), Outcome::Written));
+}
+
+#[test]
+fn what_is_pending_gives_way_to_what_others_have_written() {
+    let (store, saver) = fickle();
+    block_on(saver.save(
+        "a@x",
+        vec![set("token_salt", "ours"), set("access_token", "t1")],
+    ));
+    let seen = block_on(saver.load("a@x")).unwrap();
+    store.broken.store(true, Ordering::SeqCst);
+    let save = |seen: &Saved, value: &str| {
+        block_on(saver.save_unless_changed("a@x", seen, vec![set("access_token", value)]))
+    };
+    assert!(matches!(save(&seen, "t2"), Outcome::Pending(_)));
+    // the next save rests on what is pending
+    assert!(matches!(save(&seen, "t3"), Outcome::Changed));
+    let pending = block_on(saver.load("a@x")).unwrap();
+    assert_eq!(pending.access_token.as_deref(), Some("t2"));
+    assert!(matches!(save(&pending, "t3"), Outcome::Pending(_)));
+    store.broken.store(false, Ordering::SeqCst);
+    let theirs = [set("token_salt", "theirs"), set("access_token", "t0")];
+    store.save("a@x", &theirs).unwrap();
+    // whichever comes first, a look or a write
+    let looks = block_on(saver.load("a@x")).unwrap();
+    assert_eq!(looks.access_token.as_deref(), Some("t0"));
+    assert!(block_on(saver.flush()).is_empty());
+    assert_eq!(held(&store).access_token.as_deref(), Some("t0"));
+    assert_eq!(held(&store).token_salt.as_deref(), Some("theirs"));
+}
+
+#[test]
+fn a_retry_does_not_overwrite_what_others_have_written() {
+    let (store, saver) = fickle();
+    store.broken.store(true, Ordering::SeqCst);
+    let nothing = Saved::default();
+    let changes = vec![set("access_token", "ours")];
+    let outcome = block_on(saver.save_unless_changed("a@x", &nothing, changes));
+    assert!(matches!(outcome, Outcome::Pending(_)));
+    store.broken.store(false, Ordering::SeqCst);
+    store.save("a@x", &[set("access_token", "theirs")]).unwrap();
+    assert!(block_on(saver.flush()).is_empty());
+    assert_eq!(held(&store).access_token.as_deref(), Some("theirs"));
+    assert_eq!(token(&saver, "a@x").as_deref(), Some("theirs"));
+}
+
+/// A store that takes three writes at once, and one more in `interval`.
+fn paced(interval: Duration) -> (Arc<Fickle>, Arc<Saver>) {
+    let pace = Pace {
+        gather: Duration::ZERO,
+        interval,
+        burst: 2,
+    };
+    let store = Arc::new(Fickle {
+        pace: Some(pace),
+        ..Fickle::default()
+    });
+    (store.clone(), Saver::new(store))
+}
+
+#[test]
+fn access_tokens_wait_for_the_next_write_of_a_store_that_takes_few() {
+    let (store, saver) = paced(Duration::from_secs(3600));
+    let save = |heading: &str, option, value: &str| {
+        block_on(saver.save(heading, vec![set(option, value)]))
+    };
+    assert!(matches!(
+        save("a@x", "access_token", "t1"),
+        Outcome::Written
+    ));
+    for value in ["t2", "t3"] {
+        assert!(matches!(
+            save("a@x", "access_token", value),
+            Outcome::Waiting
+        ));
+    }
+    assert_eq!(held(&store).access_token.as_deref(), Some("t1"));
+    assert_eq!(token(&saver, "a@x").as_deref(), Some("t3"), "served");
+    // what cannot be had again is written at once, and takes along what waits
+    assert!(matches!(
+        save("b@x", "refresh_token", "r"),
+        Outcome::Written
+    ));
+    assert_eq!(held(&store).access_token.as_deref(), Some("t3"));
+    assert_eq!(store.saves.load(Ordering::SeqCst), 2);
+    // until there have been too many
+    assert!(matches!(
+        save("b@x", "refresh_token", "r2"),
+        Outcome::Written
+    ));
+    assert!(matches!(
+        save("b@x", "refresh_token", "r3"),
+        Outcome::Waiting
+    ));
+    assert!(matches!(
+        save("a@x", "access_token", "t4"),
+        Outcome::Waiting
+    ));
+    assert_eq!(store.saves.load(Ordering::SeqCst), 3);
+    // the end of the process asks nobody
+    assert!(block_on(saver.flush()).is_empty());
+    assert_eq!(held(&store).access_token.as_deref(), Some("t4"));
+    assert_eq!(store.saves.load(Ordering::SeqCst), 4);
+}
+
+#[test]
+fn what_waits_is_written_when_its_time_comes() {
+    let (store, saver) = paced(Duration::from_millis(20));
+    for number in 0..50 {
+        block_on(saver.save("a@x", vec![set("access_token", format!("t{number}"))]));
+    }
+    store.wait_for("a@x", "t49");
+    for number in 0..50 {
+        block_on(saver.save("a@x", vec![set("refresh_token", format!("r{number}"))]));
+    }
+    block_on(saver.save("a@x", vec![set("access_token", "last")]));
+    store.wait_for("a@x", "last");
+    assert_eq!(held(&store).refresh_token.as_deref(), Some("r49"));
+}
+
+#[test]
+fn sections_are_found_in_any_letter_case() {
+    let (store, saver) = fickle();
+    store.broken.store(true, Ordering::SeqCst);
+    block_on(saver.save("New@X.example", vec![set("access_token", "t")]));
+    for name in ["New@X.example", "new@x.EXAMPLE"] {
+        let found = block_on(saver.spelling(name)).unwrap();
+        assert_eq!(
+            found.as_deref(),
+            Some("New@X.example"),
+            "while it is pending"
+        );
+    }
+    assert_eq!(block_on(saver.spelling("other@x.example")).unwrap(), None);
 }

@@ -1,6 +1,6 @@
 //! The secret's text: a JSON object of accounts, each an object of options.
 
-use crate::store::{Change, Saved};
+use crate::store::{Saved, Update};
 use serde_json::value::{RawValue, to_raw_value};
 use std::collections::BTreeMap;
 
@@ -53,11 +53,22 @@ impl Contents {
         Ok(saved)
     }
 
+    /// The accounts, and whatever else has an entry.
+    pub(super) fn headings(&self) -> impl Iterator<Item = &str> {
+        self.0.keys().map(String::as_str)
+    }
+
     /// The same with these changes made; none where nothing but `last_activity` would change.
-    pub(super) fn with(&self, sections: &[(String, Vec<Change>)]) -> Result<Option<Self>, Unfit> {
+    pub(super) fn with<'a>(
+        &self,
+        updates: impl IntoIterator<Item = &'a Update>,
+    ) -> Result<Option<Self>, Unfit> {
         let mut contents = self.clone();
         let mut worth_writing = false;
-        for (heading, changes) in sections {
+        for Update {
+            heading, changes, ..
+        } in updates
+        {
             let mut options = contents.options(heading)?;
             for change in changes {
                 let old = find(&options, change.option);
@@ -76,6 +87,36 @@ impl Contents {
             contents.set(heading, options)?;
         }
         Ok(worth_writing.then_some(contents))
+    }
+
+    /// Removes the access token that ends first, of those that have a refresh token beside them; `false` where there is none.
+    pub(super) fn shed(&mut self) -> Result<bool, Unfit> {
+        let mut first: Option<(u64, String)> = None;
+        for heading in self.0.keys() {
+            // what is no account has no token
+            let Ok(saved) = self.saved(heading) else {
+                continue;
+            };
+            if saved.access_token.is_none() || saved.refresh_token.is_none() {
+                continue;
+            }
+            let expiry = saved.access_token_expiry;
+            let end = expiry.and_then(|end| end.trim().parse().ok()).unwrap_or(0);
+            if first.as_ref().is_none_or(|(earliest, _)| end < *earliest) {
+                first = Some((end, heading.clone()));
+            }
+        }
+        let Some((_, heading)) = first else {
+            return Ok(false);
+        };
+        let mut options = self.options(&heading)?;
+        for option in ["access_token", "access_token_expiry"] {
+            if let Some(name) = find(&options, option).map(|(name, _)| name.to_owned()) {
+                options.remove(&name);
+            }
+        }
+        self.set(&heading, options)?;
+        Ok(true)
     }
 
     /// The same with what `theirs` has made of `base`, except where this one has changed the same option.
@@ -158,10 +199,15 @@ fn raw(heading: &str, value: &impl serde::Serialize) -> Result<Box<RawValue>, Un
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::store::Change;
 
-    fn set(heading: &str, option: &'static str, value: Option<&str>) -> (String, Vec<Change>) {
+    fn set(heading: &str, option: &'static str, value: Option<&str>) -> Update {
         let value = value.map(str::to_owned);
-        (heading.to_owned(), vec![Change { option, value }])
+        Update {
+            heading: heading.to_owned(),
+            seen: None,
+            changes: vec![Change { option, value }],
+        }
     }
 
     fn parse(text: &str) -> Contents {
@@ -274,6 +320,27 @@ mod tests {
                 .is_ok()
         );
         assert!(parse(" \n").saved("a@x").unwrap() == Saved::default());
+    }
+
+    #[test]
+    fn access_tokens_give_way_in_the_order_of_their_ends() {
+        let mut contents = parse(
+            r#"{"a@x": {"access_token": "a", "access_token_expiry": "30", "refresh_token": "r"},
+                "b@x": {"access_token": "b", "access_token_expiry": 20, "refresh_token": "r", "colour": "blue"},
+                "c@x": {"access_token": "c", "access_token_expiry": "10"}, "note": "mine"}"#,
+        );
+        let mut left = Vec::new();
+        while contents.shed().unwrap() {
+            let tokens = ["a@x", "b@x", "c@x"].map(|heading| contents.saved(heading).unwrap());
+            left.push(tokens.map(|saved| saved.access_token.is_some()));
+        }
+        assert_eq!(left, [[true, false, true], [false, false, true]]);
+        assert_eq!(
+            contents.text(),
+            r#"{"a@x": {"refresh_token":"r"}, "b@x": {"colour":"blue","refresh_token":"r"}, "#
+                .to_owned()
+                + r#""c@x": {"access_token": "c", "access_token_expiry": "10"}, "note": "mine"}"#
+        );
     }
 
     #[test]

@@ -222,8 +222,9 @@ where
             "AWS does not accept the credentials; renew them, and see that this computer's clock is right".to_owned()
         }
         "LimitExceededException" => {
-            "one of its limits is reached; AWS keeps about a hundred versions of a secret and all those of the last 24 hours, so \
-             spread the accounts over several proxies with a secret each, or name a file instead"
+            "one of its limits is reached; AWS keeps about a hundred versions of a secret and all those of the last 24 hours, and each \
+             save is one, so let fewer proxies share it, spread the accounts over several proxies with a secret each, or name a file \
+             instead"
                 .to_owned()
         }
         "ThrottlingException" | "Throttling" | "TooManyRequestsException" => {
@@ -240,7 +241,12 @@ where
     } else {
         format!(" (AWS says: {said})")
     };
-    Fault::Other(StoreError(format!("AWS secret {name}: {why}{said}")))
+    let error = StoreError(format!("AWS secret {name}: {why}{said}"));
+    if code == "LimitExceededException" {
+        Fault::Exhausted(error)
+    } else {
+        Fault::Other(error)
+    }
 }
 
 fn without_answer<E>(error: &SdkError<E, HttpResponse>) -> String
@@ -293,7 +299,7 @@ mod tests {
 
     fn text(action: &str, error: &SdkError<GetSecretValueError, HttpResponse>) -> String {
         match fault("mail", action, error) {
-            Fault::Other(StoreError(text)) => text,
+            Fault::Other(StoreError(text)) | Fault::Exhausted(StoreError(text)) => text,
             _ => panic!("no text"),
         }
     }

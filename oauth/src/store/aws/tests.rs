@@ -1,6 +1,7 @@
 //! Replicas over one secret in memory, that meet at chosen moments.
 
 use super::*;
+use crate::store::Change;
 
 /// Secrets Manager's rules for the versions of one secret.
 #[derive(Default)]
