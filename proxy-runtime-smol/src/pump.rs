@@ -1,4 +1,4 @@
-//! Until relay: sockets, handshakes, the clock and the authenticator on one side, the [`Session`] on the other.
+//! Until relay: sockets, handshakes and the clock on one side, the [`Driver`] with its session on the other.
 
 use crate::{
     buffer, connect,
@@ -8,72 +8,32 @@ use crate::{
     stream::Stream,
     timer::Timer,
 };
-use proxy_proto::{
-    Bearer, BoxFuture, Event, LoginRequest, Reason, Refusal, RequestId, Session, Side, Time,
-    Upstream, UpstreamTls,
-};
-use proxy_runtime::{ListenerConfig, SessionRecord, trouble};
+use proxy_proto::{BoxFuture, Side, UpstreamTls};
+use proxy_runtime::{Driver, End, ListenerConfig, Outcome, SessionRecord, Step, trouble};
 use std::{
     future::Future,
     net::SocketAddr,
     pin::Pin,
     sync::Arc,
     task::{self, Poll},
-    time::{Duration, Instant},
+    time::Instant,
 };
-use tracing::{debug, info};
+use tracing::debug;
 
 /// Rounds of one wake-up before the other sessions get their turn. Each round moves at most one buffer per side.
 const ROUNDS: usize = 16;
 
-/// How the part of a session before relay ends. Streams are handed back as far as they are open.
-pub(crate) enum Outcome {
-    /// Bytes may go from stream to stream. The guard is what the authenticator wants to be told of the session's end.
-    Relay {
-        client: Stream,
-        server: Stream,
-        login: Arc<str>,
-        open: Box<dyn Send + Sync>,
-    },
-    /// The session is over; what it still had to say is in `farewell`.
-    Closed {
-        reason: Reason,
-        client: Option<Stream>,
-        server: Option<Stream>,
-        farewell: [Vec<u8>; 2],
-    },
-    /// A plaintext connection whose client speaks TLS.
-    TlsOnPlaintext,
-    /// The runtime ends at once.
-    Cut,
-}
-
 /// Drives one session until its relay begins or it ends.
 pub(crate) struct Pump {
-    session: Session,
+    driver: Driver,
     context: Arc<Context>,
-    config: Arc<ListenerConfig>,
-    client_address: SocketAddr,
-    record: Arc<SessionRecord>,
-    epoch: Instant,
     client: Leg,
     server: Leg,
-    login: Option<(RequestId, BoxFuture<Result<Bearer, Refusal>>)>,
-    authenticated: Option<Arc<str>>,
     timer: Timer,
-    armed: Option<Time>,
+    armed: Option<Instant>,
     watch: Watch,
-    stopping: bool,
     /// Whether the client's first bytes have been seen, or TLS makes that needless.
     recognised: bool,
-    ended: Option<End>,
-}
-
-enum End {
-    Relay,
-    Closed(Reason),
-    TlsOnPlaintext,
-    Cut,
 }
 
 /// One side's connection.
@@ -107,8 +67,8 @@ impl Leg {
         }
     }
 
-    fn into_stream(self) -> Option<Stream> {
-        match self.state {
+    fn take_stream(&mut self) -> Option<Stream> {
+        match std::mem::replace(&mut self.state, State::Absent) {
             State::Open(stream) => Some(stream),
             _ => None,
         }
@@ -124,51 +84,44 @@ impl Pump {
         client: Stream,
         watch: Watch,
     ) -> Self {
-        let session = Session::new(config.session.clone(), Duration::ZERO);
+        let authenticate = context.authenticate.clone();
         let mut pump = Pump {
-            session,
+            driver: Driver::new(authenticate, config, client_address, record),
             context,
-            config,
-            client_address,
-            record,
-            epoch: Instant::now(),
             recognised: client.is_tls(),
             client: Leg::new(State::Open(client)),
             server: Leg::new(State::Absent),
-            login: None,
-            authenticated: None,
             timer: Timer::never(),
             armed: None,
             watch,
-            stopping: false,
-            ended: None,
         };
         pump.connect();
         pump
     }
 
-    pub(crate) fn poll(&mut self, cx: &mut task::Context<'_>) -> Poll<Outcome> {
+    pub(crate) fn poll(&mut self, cx: &mut task::Context<'_>) -> Poll<Outcome<Stream>> {
         for _ in 0..ROUNDS {
             let mut progress = self.poll_stop(cx);
             progress |= self.poll_timer(cx);
-            progress |= self.poll_login(cx);
+            progress |= self.driver.poll_login(cx);
             for side in [Side::Client, Side::Server] {
                 progress |= self.poll_future(side, cx);
                 progress |= self.poll_send(side, cx);
             }
-            progress |= self.poll_events();
-            if self.ended.is_none() {
+            progress |= self.take_steps();
+            if !self.driver.ended() {
                 progress |= self.poll_first_bytes(cx);
             }
-            if self.ended.is_none() {
+            if !self.driver.ended() {
                 // Both sides in every round, whatever is still to be written: two busy peers must not block each other.
                 for side in [Side::Client, Side::Server] {
                     progress |= self.poll_receive(side, cx);
                 }
-                progress |= self.poll_events();
+                progress |= self.take_steps();
             }
-            if let Some(end) = self.ended.take() {
-                return Poll::Ready(self.finish(end));
+            if self.driver.ended() {
+                let [client, server] = [&mut self.client, &mut self.server].map(Leg::take_stream);
+                return Poll::Ready(self.driver.finish(client, server));
             }
             if !progress {
                 return Poll::Pending;
@@ -178,10 +131,6 @@ impl Pump {
         Poll::Pending
     }
 
-    fn now(&self) -> Time {
-        self.epoch.elapsed()
-    }
-
     fn leg(&mut self, side: Side) -> &mut Leg {
         match side {
             Side::Client => &mut self.client,
@@ -189,11 +138,25 @@ impl Pump {
         }
     }
 
+    fn take_steps(&mut self) -> bool {
+        let mut progress = false;
+        while let Some(step) = self.driver.next_step() {
+            progress = true;
+            match step {
+                Step::Connect => self.connect(),
+                Step::Upgrade(side) => self.upgrade(side),
+                Step::EndWriting(side) => self.leg(side).closing = true,
+                Step::Done => {}
+            }
+        }
+        progress
+    }
+
     fn connect(&mut self) {
-        let config = self.config.clone();
+        let config = self.driver.config().clone();
         let timeout = self.context.options.connect_timeout;
         let handshake_timeout = self.context.options.handshake_timeout;
-        let record = self.record.clone();
+        let record = self.driver.record().clone();
         self.server = Leg::new(State::Connecting(Box::pin(async move {
             let host = &config.upstream_host;
             let (port, seconds) = (config.upstream_port, timeout.as_secs());
@@ -218,26 +181,21 @@ impl Pump {
 
     fn poll_stop(&mut self, cx: &mut task::Context<'_>) -> bool {
         match self.watch.poll(cx) {
-            Level::Draining if !self.stopping => {
-                self.stopping = true;
-                let now = self.now();
-                self.session.shutdown(now);
-                true
-            }
+            Level::Running => false,
+            Level::Draining => self.driver.shut_down(),
             Level::Cut => {
-                self.ended = Some(End::Cut);
+                self.driver.end_with(End::Cut);
                 true
             }
-            _ => false,
         }
     }
 
     fn poll_timer(&mut self, cx: &mut task::Context<'_>) -> bool {
-        let due = self.session.poll_timeout();
+        let due = self.driver.due();
         if due != self.armed {
             self.armed = due;
             match due {
-                Some(due) => self.timer.set_at(self.epoch + due),
+                Some(due) => self.timer.set_at(due),
                 None => self.timer.clear(),
             }
         }
@@ -246,28 +204,7 @@ impl Pump {
         }
         // A timer that has fired must be set again even when the time stays the same.
         self.armed = None;
-        let now = self.now();
-        self.session.handle_timeout(now);
-        true
-    }
-
-    fn poll_login(&mut self, cx: &mut task::Context<'_>) -> bool {
-        let Some((id, future)) = &mut self.login else {
-            return false;
-        };
-        let Poll::Ready(answer) = future.as_mut().poll(cx) else {
-            return false;
-        };
-        let id = *id;
-        self.login = None;
-        if let Err(refusal) = &answer {
-            self.record.no_bearer(refusal);
-        }
-        let now = self.now();
-        if let Err(misuse) = self.session.provide_credentials(id, answer, now) {
-            debug!("the answer to a login came too late: {misuse}");
-        }
-        true
+        self.driver.look_at_the_clock()
     }
 
     /// Connections and handshakes.
@@ -281,45 +218,14 @@ impl Pump {
         let Poll::Ready(result) = future.as_mut().poll(cx) else {
             return false;
         };
-        let failure = match result {
-            Ok(stream) => {
-                leg.state = State::Open(stream);
-                None
-            }
-            Err(why) => {
-                leg.state = State::Absent;
-                Some(why)
-            }
+        let (state, result) = match result {
+            Ok(stream) => (State::Open(stream), Ok(())),
+            Err(why) => (State::Absent, Err(why)),
         };
-        let now = self.now();
-        match (connecting, failure) {
-            (true, None) => {
-                let secure = self.config.session.upstream_tls == UpstreamTls::Implicit;
-                debug!(secure, "connected to the server");
-                let upstream = Upstream {
-                    host: self.config.upstream_host.clone(),
-                    port: self.config.upstream_port,
-                    secure,
-                };
-                self.session.connected(upstream, now);
-            }
-            (true, Some(why)) => {
-                debug!("{why}");
-                self.session.connect_failed(&why, now);
-            }
-            (false, None) => {
-                debug!("TLS with the {side} is established");
-                self.record.tls(side, true);
-                if let Err(misuse) = self.session.tls_established(side, now) {
-                    // Only a defect leads here; the connection is not to be used any further.
-                    self.session.tls_failed(side, &misuse.to_string(), now);
-                }
-            }
-            (false, Some(why)) => {
-                debug!("TLS with the {side} failed: {why}");
-                self.record.tls(side, false);
-                self.session.tls_failed(side, &why, now);
-            }
+        leg.state = state;
+        match connecting {
+            true => self.driver.connected(result),
+            false => self.driver.upgraded(side, result),
         }
         true
     }
@@ -331,7 +237,7 @@ impl Pump {
                 Side::Client => &mut self.client,
                 Side::Server => &mut self.server,
             };
-            let bytes = self.session.transmit(side);
+            let bytes = self.driver.transmit(side);
             let count = match &mut leg.state {
                 _ if bytes.is_empty() => break,
                 _ if leg.broken => bytes.len(),
@@ -351,14 +257,13 @@ impl Pump {
                 State::Absent => bytes.len(),
                 State::Connecting(_) | State::Upgrading(_) => break,
             };
-            self.session.advance(side, count);
+            self.driver.advance(side, count);
             progress = true;
         }
-        let now = self.now();
         let leg = self.leg(side);
         if leg.broken && !leg.ended {
             leg.ended = true;
-            self.session.handle_eof(side, now);
+            self.driver.ended_reading(side);
             return true;
         }
         let State::Open(stream) = &mut leg.state else {
@@ -385,7 +290,7 @@ impl Pump {
         match socket.poll_peek(cx, &mut first) {
             Poll::Pending => return false,
             Poll::Ready(Ok(1)) if trouble::begins_tls(first[0]) => {
-                self.ended = Some(End::TlsOnPlaintext);
+                self.driver.end_with(End::TlsOnPlaintext);
             }
             // The end and errors are found again when the socket is read.
             Poll::Ready(_) => {}
@@ -399,7 +304,7 @@ impl Pump {
             // Bytes that come between the look and this read must not slip past it.
             return false;
         }
-        let budget = self.session.read_budget(side).min(buffer::SIZE);
+        let budget = self.driver.read_budget(side).min(buffer::SIZE);
         let leg = match side {
             Side::Client => &mut self.client,
             Side::Server => &mut self.server,
@@ -412,13 +317,10 @@ impl Pump {
         }
         let mut bytes = buffer::lend();
         let result = stream.poll_read(cx, &mut bytes[..budget]);
-        let now = self.epoch.elapsed();
         match result {
             Poll::Pending => return false,
             Poll::Ready(Ok(count)) if count > 0 => {
-                self.session.handle_input(side, &bytes[..count], now);
-                // There may be a password in it, and the buffer is kept.
-                bytes[..count].fill(0);
+                self.driver.input(side, &mut bytes[..count]);
             }
             Poll::Ready(result) => {
                 if let Err(error) = result {
@@ -427,71 +329,20 @@ impl Pump {
                 leg.ended = true;
                 // A server that leaves before relay is answered in kind; a client may still wait for its answer.
                 leg.closing = side == Side::Server;
-                self.session.handle_eof(side, now);
+                self.driver.ended_reading(side);
             }
         }
         true
     }
 
-    fn poll_events(&mut self) -> bool {
-        let mut progress = false;
-        while let Some(event) = self.session.poll_event() {
-            progress = true;
-            match event {
-                Event::UpgradeTls(side) => self.upgrade(side),
-                Event::Reconnect => {
-                    debug!("connecting to the server anew");
-                    self.connect();
-                }
-                Event::NeedCredentials { id, login, after } => {
-                    debug!(user = &*login.user, "login");
-                    let request = LoginRequest {
-                        login,
-                        protocol: self.config.session.protocol,
-                        server: self.config.heading.clone(),
-                        client: self.client_address,
-                        after,
-                    };
-                    self.login = Some((id, self.context.authenticate.authenticate(request)));
-                }
-                Event::Abandoned(id) => {
-                    if self.login.as_ref().is_some_and(|(open, _)| *open == id) {
-                        self.login = None;
-                        self.record.login_abandoned();
-                    }
-                }
-                Event::Authenticated { login, user } => {
-                    info!(login = &*login, user = &*user, "logged in");
-                    self.record.login_accepted(&login);
-                    self.authenticated = Some(login);
-                }
-                Event::Refused { login, text } => {
-                    self.record.login_refused();
-                    info!(login = &*login, "the mail server refused the login: {text}");
-                    let protocol = self.config.session.protocol;
-                    self.context.authenticate.refused(&login, protocol, &text);
-                }
-                Event::Dialogue(line) => debug!(target: "emailproxy::dialogue", "{line}"),
-                Event::Relay => self.ended = Some(End::Relay),
-                Event::ShutdownWrite(side) => {
-                    self.leg(side).closing = true;
-                }
-                Event::Closed(reason) => self.ended = Some(End::Closed(reason)),
-                other => debug!("not understood: {other:?}"),
-            }
-        }
-        progress
-    }
-
     fn upgrade(&mut self, side: Side) {
-        let config = self.config.clone();
+        let config = self.driver.config().clone();
         let timeout = self.context.options.handshake_timeout;
         let leg = self.leg(side);
         let State::Open(Stream::Plain(socket)) = std::mem::replace(&mut leg.state, State::Absent)
         else {
-            let now = self.now();
-            self.session
-                .tls_failed(side, "there is no plaintext connection to upgrade", now);
+            let why = "there is no plaintext connection to upgrade";
+            self.driver.upgraded(side, Err(why.to_owned()));
             return;
         };
         leg.unflushed = false;
@@ -507,35 +358,5 @@ impl Pump {
                 handshake::with_server(socket, config.upstream_tls.clone(), &host, timeout).await
             }),
         });
-    }
-
-    fn finish(&mut self, end: End) -> Outcome {
-        let taken = |leg: &mut Leg| std::mem::replace(leg, Leg::new(State::Absent)).into_stream();
-        let (client, server) = (taken(&mut self.client), taken(&mut self.server));
-        match (end, client, server) {
-            (End::Relay, Some(client), Some(server)) => {
-                let login = self.authenticated.take().unwrap_or_else(|| Arc::from(""));
-                let open = self.context.authenticate.session_opened(&login);
-                Outcome::Relay {
-                    client,
-                    server,
-                    login,
-                    open,
-                }
-            }
-            (End::Closed(reason), client, server) => {
-                let farewell =
-                    [Side::Client, Side::Server].map(|side| self.session.transmit(side).to_vec());
-                Outcome::Closed {
-                    reason,
-                    client,
-                    server,
-                    farewell,
-                }
-            }
-            (End::TlsOnPlaintext, ..) => Outcome::TlsOnPlaintext,
-            // A relay needs both sides; without one of them there is nothing more to do.
-            (End::Cut | End::Relay, ..) => Outcome::Cut,
-        }
     }
 }

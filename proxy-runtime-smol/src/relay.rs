@@ -7,7 +7,7 @@ use crate::{
     timer::Timer,
 };
 use proxy_proto::Side;
-use proxy_runtime::SessionRecord;
+use proxy_runtime::{Course, Failure, Progress, Relayed, SessionRecord, Why};
 use std::{
     future::{Future, poll_fn},
     io,
@@ -20,34 +20,6 @@ use std::{
 /// Bytes that one direction may move before the other sessions get their turn.
 const QUANTUM: usize = buffer::PLAINTEXT;
 
-/// Longest silence once one side has ended.
-const HALF_CLOSED: Duration = Duration::from_secs(300);
-
-/// A server that spoke last and is silent this long has nothing more to say: its drain is over.
-const QUIET: Duration = Duration::from_secs(1);
-
-/// How a relay ended.
-#[derive(Debug)]
-pub(crate) struct Ended {
-    /// Bytes from the client to the server.
-    pub(crate) up: u64,
-    /// Bytes from the server to the client.
-    pub(crate) down: u64,
-    pub(crate) why: Why,
-}
-
-#[derive(Debug)]
-pub(crate) enum Why {
-    /// Both sides have ended, and all their bytes have been delivered.
-    Finished,
-    /// A connection broke.
-    Broken(Side, io::Error),
-    /// One side had ended, the other one was silent for too long.
-    HalfClosed,
-    /// The runtime is shutting down.
-    Stopped,
-}
-
 /// Relays until both sides have ended. A side's EOF is passed on once its bytes are out. At shutdown nothing is injected,
 /// which could land inside a message: the client is no longer read, the server's bytes are drained for at most `drain`.
 pub(crate) fn relay(
@@ -56,7 +28,7 @@ pub(crate) fn relay(
     watch: Watch,
     drain: Duration,
     record: Arc<SessionRecord>,
-) -> impl Future<Output = Ended> + Send {
+) -> impl Future<Output = Relayed> + Send {
     let mut relay = Relay {
         client,
         server,
@@ -64,18 +36,16 @@ pub(crate) fn relay(
         record,
         up: Direction::default(),
         down: Direction::default(),
-        server_spoke_last: true,
-        broken: None,
+        course: Course::default(),
         drain,
-        draining: None,
-        timer: None,
+        armed: None,
     };
     async move {
         let why = poll_fn(|cx| relay.poll(cx)).await;
-        if matches!(why, Why::Stopped | Why::HalfClosed) {
+        if why.leaves_open() {
             Box::pin(relay.close()).await;
         }
-        Ended {
+        Relayed {
             up: relay.up.moved,
             down: relay.down.moved,
             why,
@@ -90,89 +60,51 @@ struct Relay {
     record: Arc<SessionRecord>,
     up: Direction,
     down: Direction,
-    server_spoke_last: bool,
-    broken: Option<(Side, io::Error)>,
+    course: Course,
     drain: Duration,
-    /// When the drain must be over.
-    draining: Option<Instant>,
-    /// Only there when one side has ended, or in a drain.
-    timer: Option<Box<Timer>>,
+    /// Only there when silence may end the relay, and for which time.
+    armed: Option<(Instant, Box<Timer>)>,
 }
 
 impl Relay {
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Why> {
         match self.watch.poll(cx) {
             Level::Running => {}
-            Level::Draining if self.draining.is_some() => {}
             Level::Draining => {
-                self.draining = Some(Instant::now() + self.drain);
-                self.up.no_more = true;
+                if self.course.drain(self.drain) {
+                    self.up.no_more = true;
+                }
             }
             Level::Cut => return Poll::Ready(Why::Stopped),
         }
 
         let (up, down) = (self.up.moved, self.down.moved);
-        if let Poll::Ready(Err(failure)) = self.up.poll(cx, &mut self.client, &mut self.server) {
-            self.broke(Side::Client, failure);
+        if let Poll::Ready(Err(failure)) = self.up.poll(cx, &mut self.client, &mut self.server)
+            && self.course.broke(Side::Client, failure)
+        {
+            self.down.give_up();
         }
-        if let Poll::Ready(Err(failure)) = self.down.poll(cx, &mut self.server, &mut self.client) {
-            self.broke(Side::Server, failure);
+        if let Poll::Ready(Err(failure)) = self.down.poll(cx, &mut self.server, &mut self.client)
+            && self.course.broke(Side::Server, failure)
+        {
+            self.up.give_up();
         }
-        if self.down.moved > down {
-            self.server_spoke_last = true;
-        } else if self.up.moved > up {
-            self.server_spoke_last = false;
-        }
-        let moved = self.up.moved > up || self.down.moved > down;
-        if moved {
+        let (up, down) = (self.up.since(up), self.down.since(down));
+        if up.moved || down.moved {
             self.record.relayed(self.down.moved, self.up.moved);
         }
-        if self.up.finished && self.down.finished {
-            return Poll::Ready(match self.broken.take() {
-                Some((side, error)) => Why::Broken(side, error),
-                None => Why::Finished,
-            });
+        if let Some(why) = self.course.after(up, down) {
+            return Poll::Ready(why);
         }
-
-        if let Some(deadline) = self.draining {
-            if self.down.finished {
-                return Poll::Ready(Why::Stopped);
-            }
-            if moved || self.timer.is_none() {
-                let quiet = Instant::now() + QUIET;
-                self.timer = Some(Box::new(Timer::at(match self.server_spoke_last {
-                    true => quiet.min(deadline),
-                    false => deadline,
-                })));
-            }
-        } else if (self.up.finished || self.down.finished) && (moved || self.timer.is_none()) {
-            self.timer = Some(Box::new(Timer::after(HALF_CLOSED)));
-        }
-        let Some(timer) = &mut self.timer else {
+        let Some(until) = self.course.silent_until() else {
             return Poll::Pending;
         };
+        let timer = match &mut self.armed {
+            Some((armed, timer)) if *armed == until => timer,
+            armed => &mut armed.insert((until, Box::new(Timer::at(until)))).1,
+        };
         ready!(Pin::new(timer).poll(cx));
-        Poll::Ready(match self.draining {
-            Some(_) => Why::Stopped,
-            None => Why::HalfClosed,
-        })
-    }
-
-    fn broke(&mut self, from: Side, failure: Failure) {
-        match failure {
-            // Nobody is there any more to write to.
-            Failure::Read(error) => {
-                match from {
-                    Side::Client => self.down.give_up(),
-                    Side::Server => self.up.give_up(),
-                }
-                self.broken.get_or_insert((from, error));
-            }
-            // What the peer sent before it closed can still be read.
-            Failure::Write(error) => {
-                self.broken.get_or_insert((from.other(), error));
-            }
-        }
+        Poll::Ready(self.course.silence())
     }
 
     /// close_notify and the end of both write halves, as far as the peers let us.
@@ -187,11 +119,6 @@ impl Relay {
         });
         crate::handshake::within(Duration::from_secs(1), both).await;
     }
-}
-
-enum Failure {
-    Read(io::Error),
-    Write(io::Error),
 }
 
 /// One direction of a relay.
@@ -213,6 +140,14 @@ struct Direction {
 }
 
 impl Direction {
+    /// How it stands, `before` being what it had moved at the beginning of the turn.
+    fn since(&self, before: u64) -> Progress {
+        Progress {
+            moved: self.moved > before,
+            finished: self.finished,
+        }
+    }
+
     fn give_up(&mut self) {
         self.buffer = None;
         self.finished = true;

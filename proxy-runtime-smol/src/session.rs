@@ -3,15 +3,15 @@
 use crate::{
     balanced,
     handshake::{self, within},
-    pump::{Outcome, Pump},
-    relay::{self, Why},
+    pump::Pump,
+    relay::relay,
     stop::{Level, Stop, Watch},
     stream::{Socket, Stream},
 };
 use async_io::Async;
 use futures_lite::FutureExt;
-use proxy_proto::{Authenticate, LocalTls, Reason, Side};
-use proxy_runtime::{ListenerConfig, Options, SessionRecord, Ticket, trouble};
+use proxy_proto::{Authenticate, LocalTls, Side};
+use proxy_runtime::{ListenerConfig, Options, Outcome, SessionRecord, Ticket};
 use std::{
     any::Any,
     future::poll_fn,
@@ -21,7 +21,7 @@ use std::{
     task::Poll,
     time::{Duration, Instant},
 };
-use tracing::{Instrument, Span, debug, error, error_span, info, warn};
+use tracing::{Instrument, Span, debug, error, error_span, warn};
 
 /// Longest wait for a peer to take the last bytes, and then for its own end.
 const PARTING: Duration = Duration::from_secs(2);
@@ -123,7 +123,6 @@ async fn session(
     };
 
     let drain = config.session.limits.drain;
-    let local_tls = config.session.local_tls;
     // On the heap of its own, so that a session in relay does not keep the room that its login took.
     let mut pump = Box::new(Pump::new(
         context.clone(),
@@ -143,49 +142,16 @@ async fn session(
             login,
             open,
         } => {
-            debug!("relay begins");
-            record.relay_begins();
             let watch = Watch::new(context.stop.clone());
-            let ended = Box::pin(relay::relay(client, server, watch, drain, record)).await;
+            let relayed = Box::pin(relay(client, server, watch, drain, record)).await;
             drop(open);
-            let (up, down) = (ended.up, ended.down);
-            match ended.why {
-                Why::Finished => info!(login = &*login, up, down, "finished"),
-                Why::Broken(side, why) => {
-                    let why = trouble::plain(&why);
-                    info!(
-                        login = &*login,
-                        up, down, "the connection with the {side} broke: {why}"
-                    );
-                }
-                Why::HalfClosed => {
-                    info!(
-                        login = &*login,
-                        up, down, "one side had ended, the other one was silent"
-                    );
-                }
-                Why::Stopped => info!(login = &*login, up, down, "ended by the proxy's shutdown"),
-            }
+            relayed.log(&login);
         }
-        Outcome::Closed {
-            reason,
-            client,
-            server,
-            farewell: [to_client, to_server],
-        } => {
-            match &reason {
-                Reason::ClientLeft | Reason::Finished | Reason::Shutdown => debug!("{reason}"),
-                Reason::ServerLeft => info!("{reason}"),
-                reason => warn!("{reason}"),
-            }
-            let client = part(client, to_client);
-            let server = part(server, to_server);
+        Outcome::Closed { sides, .. } => {
+            let [client, server] = sides.map(|(stream, last)| part(stream, last));
             Box::pin(futures_lite::future::zip(client, server)).await;
         }
-        Outcome::TlsOnPlaintext => {
-            warn!("{}", trouble::tls_on_plaintext(local_tls));
-        }
-        Outcome::Cut => debug!("cut off"),
+        Outcome::TlsOnPlaintext(_) | Outcome::Cut => {}
     }
 }
 

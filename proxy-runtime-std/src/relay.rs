@@ -6,7 +6,7 @@ use crate::{
     wait::{Interest, Level, Stop, Wait},
 };
 use proxy_proto::Side;
-use proxy_runtime::SessionRecord;
+use proxy_runtime::{Course, Failure, Progress, Relayed, SessionRecord, Why};
 use std::{
     io,
     time::{Duration, Instant},
@@ -14,34 +14,6 @@ use std::{
 
 /// Bytes that one direction may move before the other one has its turn.
 const QUANTUM: usize = 256 * 1024;
-
-/// Longest silence once one side has ended.
-const HALF_CLOSED: Duration = Duration::from_secs(300);
-
-/// A server that spoke last and is silent this long has nothing more to say: its drain is over.
-const QUIET: Duration = Duration::from_secs(1);
-
-/// How a relay ended.
-#[derive(Debug)]
-pub(crate) struct Relayed {
-    /// Bytes from the client to the server.
-    pub(crate) up: u64,
-    /// Bytes from the server to the client.
-    pub(crate) down: u64,
-    pub(crate) why: Why,
-}
-
-#[derive(Debug)]
-pub(crate) enum Why {
-    /// Both sides have ended, and all their bytes have been delivered.
-    Finished,
-    /// A connection broke.
-    Broken(Side, io::Error),
-    /// One side had ended, the other one was silent for too long.
-    HalfClosed,
-    /// The runtime is shutting down.
-    Stopped,
-}
 
 /// Relays until both sides have ended. A side's EOF is passed on once its bytes are out. At shutdown nothing is injected,
 /// which could land inside a message: the client is no longer read, the server's bytes are drained for at most `drain`.
@@ -57,17 +29,14 @@ pub(crate) fn relay(
         server,
         up: Direction::default(),
         down: Direction::default(),
-        server_spoke_last: true,
-        broken: None,
-        draining: None,
-        silent_until: None,
+        course: Course::default(),
     };
     let why = loop {
         if let Some(why) = relay.turn(stop, drain, record) {
             break why;
         }
     };
-    if matches!(why, Why::Stopped | Why::HalfClosed) {
+    if why.leaves_open() {
         relay.close();
     }
     Relayed {
@@ -82,12 +51,7 @@ struct Relay {
     server: Stream,
     up: Direction,
     down: Direction,
-    server_spoke_last: bool,
-    broken: Option<(Side, io::Error)>,
-    /// When the drain must be over.
-    draining: Option<Instant>,
-    /// When silence ends the relay: only when one side has ended, or in a drain.
-    silent_until: Option<Instant>,
+    course: Course,
 }
 
 impl Relay {
@@ -95,11 +59,10 @@ impl Relay {
     fn turn(&mut self, stop: &Stop, drain: Duration, record: &SessionRecord) -> Option<Why> {
         match stop.level() {
             Level::Running => {}
-            Level::Draining if self.draining.is_some() => {}
             Level::Draining => {
-                self.draining = Some(Instant::now() + drain);
-                self.up.no_more = true;
-                self.silent_until = None;
+                if self.course.drain(drain) {
+                    self.up.no_more = true;
+                }
             }
             Level::Cut => return Some(Why::Stopped),
         }
@@ -109,45 +72,12 @@ impl Relay {
         let up_waits = up_waits.unwrap_or_else(|failure| self.broke(Side::Client, failure));
         let down_waits = self.down.go_on(&mut self.server, &mut self.client);
         let down_waits = down_waits.unwrap_or_else(|failure| self.broke(Side::Server, failure));
-        if self.down.moved > down {
-            self.server_spoke_last = true;
-        } else if self.up.moved > up {
-            self.server_spoke_last = false;
-        }
-        let moved = self.up.moved > up || self.down.moved > down;
-        if moved {
+        let (up, down) = (self.up.since(up), self.down.since(down));
+        if up.moved || down.moved {
             record.relayed(self.down.moved, self.up.moved);
         }
-        if self.up.finished && self.down.finished {
-            return Some(match self.broken.take() {
-                Some((side, error)) => Why::Broken(side, error),
-                None => Why::Finished,
-            });
-        }
-
-        if let Some(deadline) = self.draining {
-            if self.down.finished {
-                return Some(Why::Stopped);
-            }
-            if moved || self.silent_until.is_none() {
-                let quiet = Instant::now() + QUIET;
-                self.silent_until = Some(match self.server_spoke_last {
-                    true => quiet.min(deadline),
-                    false => deadline,
-                });
-            }
-        } else if (self.up.finished || self.down.finished) && (moved || self.silent_until.is_none())
-        {
-            self.silent_until = Some(Instant::now() + HALF_CLOSED);
-        }
-        if self
-            .silent_until
-            .is_some_and(|until| until <= Instant::now())
-        {
-            return Some(match self.draining {
-                Some(_) => Why::Stopped,
-                None => Why::HalfClosed,
-            });
+        if let Some(why) = self.course.after(up, down) {
+            return Some(why);
         }
         if up_waits != Waits::Turn && down_waits != Waits::Turn {
             self.wait(up_waits, down_waits, stop);
@@ -167,29 +97,21 @@ impl Relay {
         let mut wait = Wait::default();
         wait.stream(&self.client, client);
         wait.stream(&self.server, server);
-        wait.readable(stop.beyond(match self.draining {
-            Some(_) => Level::Draining,
-            None => Level::Running,
+        wait.readable(stop.beyond(match self.course.is_draining() {
+            true => Level::Draining,
+            false => Level::Running,
         }));
-        if let Some(until) = self.silent_until {
+        if let Some(until) = self.course.silent_until() {
             wait.until(until);
         }
         wait.wait();
     }
 
     fn broke(&mut self, from: Side, failure: Failure) -> Waits {
-        match failure {
-            // Nobody is there any more to write to.
-            Failure::Read(error) => {
-                match from {
-                    Side::Client => self.down.give_up(),
-                    Side::Server => self.up.give_up(),
-                }
-                self.broken.get_or_insert((from, error));
-            }
-            // What the peer sent before it closed can still be read.
-            Failure::Write(error) => {
-                self.broken.get_or_insert((from.other(), error));
+        if self.course.broke(from, failure) {
+            match from {
+                Side::Client => self.down.give_up(),
+                Side::Server => self.up.give_up(),
             }
         }
         Waits::Turn
@@ -228,11 +150,6 @@ enum Waits {
     Never,
 }
 
-enum Failure {
-    Read(io::Error),
-    Write(io::Error),
-}
-
 /// One direction of a relay.
 #[derive(Default)]
 struct Direction {
@@ -251,6 +168,14 @@ struct Direction {
 }
 
 impl Direction {
+    /// How it stands, `before` being what it had moved at the beginning of the turn.
+    fn since(&self, before: u64) -> Progress {
+        Progress {
+            moved: self.moved > before,
+            finished: self.finished,
+        }
+    }
+
     fn give_up(&mut self) {
         self.buffer = None;
         self.finished = true;

@@ -2,14 +2,14 @@
 
 use crate::{
     handshake::{self, Trouble},
-    pump::{Outcome, Pump},
-    relay::{self, Why},
+    pump::Pump,
+    relay::relay,
     stream::Stream,
     wait::{Interest, Stop, Wait},
 };
 use proxy_proto::{Authenticate, LocalTls, Reason, Side};
 use proxy_runtime::{
-    ListenerConfig, Options, SessionRecord, Ticket, TurnedAway, identify, trouble,
+    ListenerConfig, Options, Outcome, SessionRecord, Ticket, TurnedAway, identify, trouble,
 };
 use std::{
     any::Any,
@@ -19,7 +19,7 @@ use std::{
     sync::Arc,
     time::{Duration, Instant},
 };
-use tracing::{debug, error, error_span, info, warn};
+use tracing::{debug, error, error_span, warn};
 
 /// A session's stack. The authenticator's future runs on it too.
 pub(crate) const STACK: usize = 1024 * 1024;
@@ -168,7 +168,6 @@ pub(crate) fn session(
     }
 
     let drain = config.session.limits.drain;
-    let local_tls = config.session.local_tls;
     let outcome = Pump::new(context.clone(), config, address, record.clone(), client)?.run();
 
     Ok(match outcome {
@@ -178,51 +177,22 @@ pub(crate) fn session(
             login,
             open,
         } => {
-            debug!("relay begins");
-            record.relay_begins();
-            let relayed = relay::relay(client, server, &context.stop, drain, record);
+            let relayed = relay(client, server, &context.stop, drain, record);
             drop(open);
-            let (up, down) = (relayed.up, relayed.down);
-            let why = match relayed.why {
-                Why::Finished => "finished".to_owned(),
-                Why::Broken(side, why) => {
-                    let why = trouble::plain(&why);
-                    format!("the connection with the {side} broke: {why}")
-                }
-                Why::HalfClosed => "one side had ended, the other one was silent".to_owned(),
-                Why::Stopped => "ended by the proxy's shutdown".to_owned(),
-            };
-            info!(login = &*login, up, down, "{why}");
+            relayed.log(&login);
             Ended {
                 login: Some(login),
-                up,
-                down,
-                why,
+                up: relayed.up,
+                down: relayed.down,
+                why: relayed.why.to_string(),
             }
         }
-        Outcome::Closed {
-            reason,
-            client,
-            server,
-            farewell: [to_client, to_server],
-        } => {
-            match &reason {
-                Reason::ClientLeft | Reason::Finished | Reason::Shutdown => debug!("{reason}"),
-                Reason::ServerLeft => info!("{reason}"),
-                reason => warn!("{reason}"),
-            }
-            part([(client, to_client), (server, to_server)]);
+        Outcome::Closed { reason, sides } => {
+            part(sides);
             Ended::before_login(reason.to_string())
         }
-        Outcome::TlsOnPlaintext => {
-            let why = trouble::tls_on_plaintext(local_tls);
-            warn!("{why}");
-            Ended::before_login(why)
-        }
-        Outcome::Cut => {
-            debug!("cut off");
-            Ended::before_login("cut off")
-        }
+        Outcome::TlsOnPlaintext(why) => Ended::before_login(why),
+        Outcome::Cut => Ended::before_login("cut off"),
     })
 }
 

@@ -10,6 +10,8 @@
 //!                    HeaderReader                             proxy_header.rs: whom a balancer's connection stands for
 //!                    Trust, server_config                     tls.rs: whom to trust, what to show
 //!                    OutgoingProxy ── Dialogue                outgoing.rs: SOCKS5 and HTTP CONNECT
+//!                    Driver                                   driver.rs: a session up to its relay
+//!                    Course                                   course.rs: when a relay is over
 //!                    trouble                                  what to tell when it fails
 //! ```
 //!
@@ -35,6 +37,8 @@
 mod admission;
 mod census;
 mod config;
+mod course;
+mod driver;
 mod listen;
 mod listeners;
 mod networks;
@@ -52,6 +56,8 @@ pub mod trouble;
 pub use admission::{Backoff, Rare, TurnedAway, admit, identify};
 pub use census::{Census, Full, Ticket};
 pub use config::{Bound, ListenerConfig, Options, Stopped};
+pub use course::{Course, Failure, Progress, Relayed, Why};
+pub use driver::{Driver, End, Outcome, Step};
 pub use listen::{ListenError, Place, bind, check};
 pub use listeners::{Acceptor, Current, Listeners};
 pub use networks::{BadNetwork, Networks};

@@ -3,13 +3,13 @@
 use super::{Authority, PATIENCE, elsewhere, patiently, plain_pair, tls_pair};
 use crate::{
     handshake::within,
-    relay::{Ended, Why, relay},
+    relay::relay,
     stop::{Level, Stop, Watch},
     stream::Stream,
 };
 use futures_lite::{AsyncReadExt, AsyncWriteExt, future::zip, io::split};
 use proxy_proto::Side;
-use proxy_runtime::SessionRecord;
+use proxy_runtime::{Relayed, SessionRecord, Why};
 use std::{sync::Arc, time::Duration};
 
 /// Bytes that differ at every place and for every seed.
@@ -70,7 +70,7 @@ fn record() -> Arc<SessionRecord> {
     SessionRecord::alone(&"TEST-1".into(), ([127, 0, 0, 1], 1).into())
 }
 
-fn started(client: Stream, server: Stream, drain: Duration) -> (Arc<Stop>, smol::Task<Ended>) {
+fn started(client: Stream, server: Stream, drain: Duration) -> (Arc<Stop>, smol::Task<Relayed>) {
     let stop = Arc::new(Stop::default());
     let watch = Watch::new(stop.clone());
     let task = smol::spawn(relay(client, server, watch, drain, record()));
