@@ -1,6 +1,6 @@
 //! The command line. What the Python tool's users have in their scripts and service files goes on working.
 
-use crate::runtime;
+use crate::{log, runtime};
 use clap::{Parser, Subcommand};
 use std::{convert::Infallible, path::PathBuf, str::FromStr};
 
@@ -12,6 +12,7 @@ use std::{convert::Infallible, path::PathBuf, str::FromStr};
 #[command(
     name = "emailproxy",
     version,
+    long_version = crate::version::LONG,
     infer_long_args = true,
     after_help = "Signals: SIGHUP reloads the configuration, SIGUSR1 toggles debug logging, SIGTERM and SIGINT end gracefully.\n\
                   Exit codes: 0 after a graceful end, 1 for a failure while running, 2 for a wrong command line or configuration."
@@ -56,6 +57,10 @@ pub struct Args {
     #[arg(long, value_name = "PATH", global = true)]
     pub log_file: Option<PathBuf>,
 
+    /// The form of log lines; without it: journal where standard error is one, else text
+    #[arg(long, value_name = "FORMAT", value_enum, global = true)]
+    pub log_format: Option<log::Format>,
+
     /// Log the dialogue up to the login, secrets replaced, and what leads to each decision
     #[arg(long, global = true)]
     pub debug: bool,
@@ -96,6 +101,19 @@ pub enum Command {
         /// The account's address, or the catch-all's heading such as @example.com
         #[arg(value_name = "ACCOUNT|@DOMAIN")]
         section: String,
+    },
+
+    /// Print the completions of a shell: `emailproxy completions bash > /etc/bash_completion.d/emailproxy`
+    Completions {
+        /// The shell
+        shell: clap_complete::Shell,
+    },
+
+    /// Print the manual page, or that of a command, in roff: `emailproxy man | man -l -`
+    Man {
+        /// The command whose page is wanted
+        #[arg(value_name = "COMMAND")]
+        command: Option<String>,
     },
 }
 

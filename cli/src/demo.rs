@@ -11,6 +11,7 @@ use crate::{
     runtime,
     serve::{FAILED, UNUSABLE, until_ended},
     signals::Signals,
+    systemd::Notify,
 };
 use sandbox::{Sandbox, client};
 use std::{
@@ -48,7 +49,7 @@ pub fn run(args: &DemoArgs, runtime: runtime::Kind, log: &Log) -> ExitCode {
             }
         };
         say(&demo.introduction());
-        until_ended(&demo.proxy, &mut signals, log).await
+        until_ended(&demo.proxy, &mut signals, log, &Notify::nobody()).await
     })
 }
 

@@ -15,6 +15,8 @@
 //! - [`consent`]: how a user is asked: the browser's redirect is received, or pasted.
 //! - [`proxy`]: one configuration, served; can be embedded (the end-to-end tests do).
 //! - [`runtime`]: what sessions run on, tasks or threads.
+//! - [`systemd`]: readiness, watchdog and listening sockets, as service managers have them.
+//! - [`manual`]: completions and the manual page.
 //! - [`serve`]: the command without a subcommand.
 //! - [`demo`]: the same in front of a sandbox, for a first look without any account.
 //!
@@ -52,10 +54,13 @@ pub mod consent;
 pub mod demo;
 mod gate;
 pub mod log;
+pub mod manual;
 pub mod proxy;
 pub mod runtime;
 pub mod serve;
 pub mod signals;
+pub mod systemd;
+mod version;
 
 use clap::Parser;
 use std::process::ExitCode;
@@ -63,17 +68,25 @@ use std::process::ExitCode;
 /// Runs the command with this process's arguments. It is called first thing in `main`, before there are threads.
 pub fn run() -> ExitCode {
     let args = args::Args::parse();
-    let log = match log::start(args.log_file.as_deref(), args.debug) {
-        Ok(log) => log,
+    let logged = |run: &dyn Fn(&log::Log) -> ExitCode| match log::start(
+        args.log_file.as_deref(),
+        args.log_format,
+        args.debug,
+    ) {
+        Ok(log) => run(&log),
         Err(error) => {
             eprintln!("emailproxy: {error}");
-            return ExitCode::from(serve::UNUSABLE);
+            ExitCode::from(serve::UNUSABLE)
         }
     };
     match &args.command {
-        None => serve::run(&args, &log),
-        Some(args::Command::Demo(demo)) => demo::run(demo, args.runtime, &log),
-        Some(args::Command::Passwd { account }) => accounts::passwd(&args, account),
-        Some(args::Command::EncryptSecret { section }) => accounts::encrypt_secret(&args, section),
+        None => logged(&|log| serve::run(&args, log)),
+        Some(args::Command::Demo(demo)) => logged(&|log| demo::run(demo, args.runtime, log)),
+        Some(args::Command::Passwd { account }) => logged(&|_| accounts::passwd(&args, account)),
+        Some(args::Command::EncryptSecret { section }) => {
+            logged(&|_| accounts::encrypt_secret(&args, section))
+        }
+        Some(args::Command::Completions { shell }) => manual::completions(*shell),
+        Some(args::Command::Man { command }) => manual::man(command.as_deref()),
     }
 }

@@ -1,15 +1,17 @@
-//! Log lines: to standard error, or to a file that is rotated before it grows past 32 MiB.
+//! Log lines: to standard error, or to a file that is rotated before it grows past 32 MiB; for people, for a journal, or as JSON.
 //!
 //! A line is `2026-01-31T09:15:04.123+01:00 INFO  IMAP-1993 192.0.2.7:40112 user@example.org message key=value`: local time, level,
 //! then what the surrounding spans know (server heading, client, account), then the message. It is one line whatever bytes are in
 //! it: control characters are shown escaped.
 
+mod json;
+mod line;
 mod rolling;
 
 pub use rolling::RollingFile;
 
+use line::{Beginning, Fields, Line};
 use std::{
-    fmt::{self, Write as _},
     io::{self, Write},
     path::{Path, PathBuf},
     sync::{
@@ -17,22 +19,51 @@ use std::{
         atomic::{AtomicBool, Ordering},
     },
 };
-use time::{OffsetDateTime, UtcOffset};
-use tracing::{
-    Event, Level, Subscriber,
-    field::{Field, Visit},
-    level_filters::LevelFilter,
-};
+use time::UtcOffset;
+use tracing::{Subscriber, level_filters::LevelFilter};
 use tracing_subscriber::{
-    Registry,
-    field::RecordFields,
-    filter::Targets,
-    fmt::{FmtContext, FormatEvent, FormatFields, FormattedFields, MakeWriter, format::Writer},
-    layer::SubscriberExt,
-    registry::LookupSpan,
-    reload,
-    util::SubscriberInitExt,
+    Layer, Registry, filter::Targets, fmt::MakeWriter, fmt::format::JsonFields,
+    layer::SubscriberExt, registry::LookupSpan, reload, util::SubscriberInitExt,
 };
+
+/// `--log-format`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Format {
+    /// A line for people, with local time
+    Text,
+    /// The same without the time and with a priority, for journald and `logger --prio-prefix`
+    Journal,
+    /// An object for each line, for programs
+    Json,
+}
+
+impl Format {
+    /// What suits the reader where nobody has chosen: a journal at the other end of standard error, else people.
+    fn suitable(file: Option<&Path>) -> Format {
+        match file.is_none() && is_journal(std::env::var("JOURNAL_STREAM").ok().as_deref()) {
+            true => Format::Journal,
+            false => Format::Text,
+        }
+    }
+}
+
+/// Whether standard error is the stream that `JOURNAL_STREAM` names (systemd.exec(5)): the variable alone is inherited by
+/// children whose standard error is another one.
+#[cfg(unix)]
+fn is_journal(stream: Option<&str>) -> bool {
+    let Some((device, inode)) = stream.and_then(|stream| stream.split_once(':')) else {
+        return false;
+    };
+    let Ok(stat) = rustix::fs::fstat(io::stderr()) else {
+        return false;
+    };
+    device.parse() == Ok(stat.st_dev) && inode.parse() == Ok(stat.st_ino)
+}
+
+#[cfg(not(unix))]
+fn is_journal(_: Option<&str>) -> bool {
+    false
+}
 
 /// The running log; see [`start`].
 pub struct Log {
@@ -62,7 +93,8 @@ pub enum LogError {
 /// # Errors
 ///
 /// When `file` cannot be opened for appending, or a subscriber has been set before.
-pub fn start(file: Option<&Path>, debug: bool) -> Result<Log, LogError> {
+pub fn start(file: Option<&Path>, format: Option<Format>, debug: bool) -> Result<Log, LogError> {
+    let format = format.unwrap_or_else(|| Format::suitable(file));
     let offset = UtcOffset::current_local_offset().unwrap_or(UtcOffset::UTC);
     let output = match file {
         None => Output::Stderr,
@@ -76,18 +108,34 @@ pub fn start(file: Option<&Path>, debug: bool) -> Result<Log, LogError> {
     let (filter, handle) = reload::Layer::new(targets(debug));
     tracing_subscriber::registry()
         .with(filter)
-        .with(
-            tracing_subscriber::fmt::layer()
-                .fmt_fields(Fields)
-                .event_format(Line { offset })
-                .with_writer(output),
-        )
+        .with(written(format, offset, output))
         .try_init()
         .map_err(|_| LogError::Started)?;
     Ok(Log {
         filter: handle,
         debug: AtomicBool::new(debug),
     })
+}
+
+/// Writes lines of this format.
+fn written<S>(format: Format, offset: UtcOffset, output: Output) -> Box<dyn Layer<S> + Send + Sync>
+where
+    S: Subscriber + for<'a> LookupSpan<'a>,
+{
+    let beginning = match format {
+        Format::Json => {
+            let layer = tracing_subscriber::fmt::layer()
+                .fmt_fields(JsonFields::new())
+                .event_format(json::Object { offset });
+            return layer.with_writer(output).boxed();
+        }
+        Format::Text => Beginning::Time(offset),
+        Format::Journal => Beginning::Priority,
+    };
+    let layer = tracing_subscriber::fmt::layer()
+        .fmt_fields(Fields)
+        .event_format(Line { beginning });
+    layer.with_writer(output).boxed()
 }
 
 impl Log {
@@ -161,129 +209,6 @@ impl Write for Shared {
     }
 }
 
-/// The form of a line.
-struct Line {
-    offset: UtcOffset,
-}
-
-impl<S> FormatEvent<S, Fields> for Line
-where
-    S: Subscriber + for<'a> LookupSpan<'a>,
-{
-    fn format_event(
-        &self,
-        context: &FmtContext<'_, S, Fields>,
-        mut writer: Writer<'_>,
-        event: &Event<'_>,
-    ) -> fmt::Result {
-        time_stamp(
-            &mut writer,
-            OffsetDateTime::now_utc().to_offset(self.offset),
-        )?;
-        let level = *event.metadata().level();
-        write!(writer, " {level:<5}")?;
-        if !own(event.metadata().target()) || level == Level::TRACE {
-            write!(writer, " {}:", event.metadata().target())?;
-        }
-        let mut rest = String::new();
-        if let Some(scope) = context.event_scope() {
-            for span in scope.from_root() {
-                if let Some(fields) = span.extensions().get::<FormattedFields<Fields>>()
-                    && !fields.is_empty()
-                {
-                    write!(rest, " {fields}")?;
-                }
-            }
-        }
-        rest.push(' ');
-        context.format_fields(Writer::new(&mut rest), event)?;
-        for character in rest.chars() {
-            match character {
-                c if c.is_control() => write!(writer, "{}", c.escape_default())?,
-                c => writer.write_char(c)?,
-            }
-        }
-        writeln!(writer)
-    }
-}
-
-/// The parts of this program, whose messages need no target to be understood.
-fn own(target: &str) -> bool {
-    let root = target.split("::").next().unwrap_or_default();
-    matches!(
-        root,
-        "emailproxy" | "oauth" | "proxy_runtime_smol" | "proxy_runtime_std" | "sandbox"
-    )
-}
-
-/// RFC 3339 with milliseconds.
-fn time_stamp(writer: &mut impl fmt::Write, now: OffsetDateTime) -> fmt::Result {
-    let (hours, minutes, _) = now.offset().as_hms();
-    let sign = if hours < 0 || minutes < 0 { '-' } else { '+' };
-    write!(
-        writer,
-        "{}-{:02}-{:02}T{:02}:{:02}:{:02}.{:03}{sign}{:02}:{:02}",
-        now.year(),
-        u8::from(now.month()),
-        now.day(),
-        now.hour(),
-        now.minute(),
-        now.second(),
-        now.millisecond(),
-        hours.unsigned_abs(),
-        minutes.unsigned_abs(),
-    )
-}
-
-/// Message and fields: values that everybody knows by their looks stand alone, the others behind their name.
-struct Fields;
-
-impl<'w> FormatFields<'w> for Fields {
-    fn format_fields<R: RecordFields>(&self, writer: Writer<'w>, fields: R) -> fmt::Result {
-        let mut visitor = Visitor {
-            writer,
-            first: true,
-            result: Ok(()),
-        };
-        fields.record(&mut visitor);
-        visitor.result
-    }
-}
-
-struct Visitor<'w> {
-    writer: Writer<'w>,
-    first: bool,
-    result: fmt::Result,
-}
-
-impl Visitor<'_> {
-    fn write(&mut self, field: &Field, value: fmt::Arguments<'_>) {
-        if self.result.is_err() {
-            return;
-        }
-        let space = if std::mem::take(&mut self.first) {
-            ""
-        } else {
-            " "
-        };
-        self.result = match field.name() {
-            "message" | "server" | "client" | "account" => write!(self.writer, "{space}{value}"),
-            "id" => write!(self.writer, "{space}#{value}"),
-            name => write!(self.writer, "{space}{name}={value}"),
-        };
-    }
-}
-
-impl Visit for Visitor<'_> {
-    fn record_str(&mut self, field: &Field, value: &str) {
-        self.write(field, format_args!("{value}"));
-    }
-
-    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
-        self.write(field, format_args!("{value:?}"));
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -291,19 +216,20 @@ mod tests {
 
     /// What is logged by `say`, at the given level.
     fn logged(with_debug: bool, say: impl FnOnce()) -> String {
+        formatted(Format::Text, with_debug, say)
+    }
+
+    fn formatted(format: Format, with_debug: bool, say: impl FnOnce()) -> String {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("log");
         let file = Arc::new(Mutex::new(RollingFile::open(&path).unwrap()));
         let subscriber = tracing_subscriber::registry()
             .with(targets(with_debug))
-            .with(
-                tracing_subscriber::fmt::layer()
-                    .fmt_fields(Fields)
-                    .event_format(Line {
-                        offset: UtcOffset::from_hms(-3, -30, 0).unwrap(),
-                    })
-                    .with_writer(Output::File(file)),
-            );
+            .with(written(
+                format,
+                UtcOffset::from_hms(-3, -30, 0).unwrap(),
+                Output::File(file),
+            ));
         tracing::subscriber::with_default(subscriber, say);
         std::fs::read_to_string(path).unwrap()
     }
@@ -347,5 +273,70 @@ mod tests {
         assert_eq!(logged(false, || debug!("x")), "");
         assert!(logged(true, || debug!("x")).contains("DEBUG x"));
         assert_eq!(logged(true, || trace!("x")), "");
+    }
+
+    #[test]
+    fn a_journal_gets_priorities_and_keeps_the_time_itself() {
+        let text = formatted(Format::Journal, true, || {
+            let _span = info_span!("session", server = "IMAP-1993").entered();
+            warn!(account = %"a@b.c", "beware");
+            info!("so\n<0>forged");
+            debug!("detail");
+        });
+        assert_eq!(
+            text,
+            "<4>WARN IMAP-1993 beware a@b.c\n<6>INFO IMAP-1993 so\\n<0>forged\n<7>DEBUG IMAP-1993 detail\n"
+        );
+    }
+
+    #[test]
+    fn json_has_one_object_a_line_with_what_the_spans_know() {
+        let text = formatted(Format::Json, false, || {
+            let span = info_span!(
+                "session",
+                id = 7,
+                server = "IMAP-1993",
+                client = tracing::field::Empty
+            );
+            span.record("client", tracing::field::display("[::1]:5"));
+            let _entered = span.entered();
+            info!(login = "a@b.c", up = 12_u64, "finished \"now\"\r\n");
+            warn!(target: "hyper::proto", account = %"x@y.z", ok = true, "noise");
+        });
+        let objects: Vec<serde_json::Value> = text
+            .lines()
+            .map(|line| serde_json::from_str(line).unwrap())
+            .collect();
+        assert_eq!(objects.len(), 2, "{text}");
+        let first = &objects[0];
+        assert!(first["time"].as_str().unwrap().ends_with("-03:30"));
+        for (name, value) in [
+            ("level", "info"),
+            ("server", "IMAP-1993"),
+            ("client", "[::1]:5"),
+            ("account", "a@b.c"),
+            ("message", "finished \"now\"\r\n"),
+        ] {
+            assert_eq!(first[name], value, "{text}");
+        }
+        assert_eq!((&first["id"], &first["up"]), (&7.into(), &12.into()));
+        assert_eq!(objects[1]["target"], "hyper::proto");
+        assert_eq!(objects[1]["account"], "x@y.z");
+        assert_eq!(objects[1]["ok"], true);
+    }
+
+    #[test]
+    fn a_journal_is_recognised_by_device_and_inode() {
+        for stream in [None, Some(""), Some("1"), Some("1:2:3"), Some("0:0")] {
+            assert!(!is_journal(stream), "{stream:?}");
+        }
+        #[cfg(unix)]
+        {
+            let stat = rustix::fs::fstat(io::stderr()).unwrap();
+            assert!(is_journal(Some(&format!(
+                "{}:{}",
+                stat.st_dev, stat.st_ino
+            ))));
+        }
     }
 }

@@ -4,6 +4,7 @@ use crate::{
     args::CacheStore,
     gate::Gate,
     runtime::{Kind, Runtime},
+    systemd,
 };
 use oauth::{
     authenticator::{Authenticator, NEW_ITERATIONS, Parts, Spawn, SystemClock},
@@ -153,6 +154,19 @@ impl Proxy {
         self.runtime.open_sessions()
     }
 
+    /// What is served, in a few words for a service manager.
+    pub(crate) fn status(&self) -> String {
+        let servers = self.listeners().len();
+        let settings = self.settings.lock().unwrap_or_else(PoisonError::into_inner);
+        let accounts = settings.accounts().count();
+        let s = |count| if count == 1 { "" } else { "s" };
+        format!(
+            "serving {servers} server{} for {accounts} account{}",
+            s(servers),
+            s(accounts)
+        )
+    }
+
     /// Ends gracefully within about `grace`, and waits until tokens are saved.
     ///
     /// # Errors
@@ -230,7 +244,7 @@ fn load(source: &Source) -> Result<Settings, Unusable> {
 }
 
 /// `emailproxy.config:12:3: [SMTP-1587] what is wrong`.
-fn place(path: &Path, problem: &Problem) -> String {
+pub(crate) fn place(path: &Path, problem: &Problem) -> String {
     let mut text = path.display().to_string();
     for number in [problem.line, problem.line.and(problem.column)]
         .into_iter()
@@ -293,7 +307,7 @@ fn listeners(source: &Source, settings: &Settings) -> Result<Vec<ListenerConfig>
 }
 
 /// The proxy through which mail servers are reached.
-fn outgoing_proxy(settings: &Settings) -> Result<Option<Arc<OutgoingProxy>>, Problem> {
+pub(crate) fn outgoing_proxy(settings: &Settings) -> Result<Option<Arc<OutgoingProxy>>, Problem> {
     let Some(url) = &settings.options.outgoing_proxy else {
         return Ok(None);
     };
@@ -309,7 +323,7 @@ fn outgoing_proxy(settings: &Settings) -> Result<Option<Arc<OutgoingProxy>>, Pro
 }
 
 /// One server's listener, or the option that stands in its way and why.
-fn listener(
+pub(crate) fn listener(
     server: &Server,
     trust: &Trust,
     dialogue: bool,
@@ -339,6 +353,7 @@ fn listener(
         upstream,
     );
     listener.address.clone_from(&server.local_address);
+    listener.ready = systemd::sockets_for(&server.heading, server.port);
     if let Some(local) = &server.local_tls {
         let config = server_config(&local.certificate, &local.key)
             .map_err(|error| ("local_certificate_path", error.to_string()))?;
@@ -429,6 +444,10 @@ fn announce(source: &Source, settings: &Settings, open: &[Bound]) {
         Some(CacheStore::File(path)) => path.display().to_string(),
         Some(CacheStore::Aws(id)) => format!("AWS Secrets Manager, {id}"),
     };
+    let servers = settings.servers.iter();
+    for warning in systemd::unused_sockets(servers.map(|one| (&*one.heading, one.port))) {
+        warn!("{warning}");
+    }
     let accounts = settings.accounts().count();
     info!(
         "{accounts} {} configured; tokens are kept in {tokens}",

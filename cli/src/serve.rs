@@ -7,6 +7,7 @@ use crate::{
     proxy::{Proxy, Source, Unusable},
     runtime,
     signals::{Request, Signals},
+    systemd::{self, Notify},
 };
 use futures_lite::FutureExt;
 use std::{process::ExitCode, sync::Arc, time::Duration};
@@ -22,7 +23,12 @@ pub(crate) const UNUSABLE: u8 = 2;
 
 /// Serves until SIGTERM or SIGINT; the exit code says how it went.
 pub fn run(args: &Args, log: &Log) -> ExitCode {
+    // Before there are threads.
+    for problem in systemd::take_sockets() {
+        warn!("{problem}");
+    }
     runtime::raise_open_files_limit();
+    let notify = Notify::from_environment();
     let source = Source {
         config_file: args.config_file.clone(),
         cache_store: args.cache_store.clone(),
@@ -43,26 +49,44 @@ pub fn run(args: &Args, log: &Log) -> ExitCode {
             }
         };
         match Proxy::start(source, args.runtime, Arc::new(consent)).await {
-            Ok(proxy) => until_ended(&proxy, &mut signals, log).await,
-            Err(unusable) => refuse(&unusable, args),
+            Ok(proxy) => {
+                notify.ready(&proxy.status());
+                notify.feed_watchdog();
+                until_ended(&proxy, &mut signals, log, &notify).await
+            }
+            Err(unusable) => {
+                notify.status(unusable.0.first().map_or("", String::as_str));
+                refuse(&unusable, args)
+            }
         }
     })
 }
 
 /// Does what signals ask for until they ask for the end.
-pub(crate) async fn until_ended(proxy: &Proxy, signals: &mut Signals, log: &Log) -> ExitCode {
+pub(crate) async fn until_ended(
+    proxy: &Proxy,
+    signals: &mut Signals,
+    log: &Log,
+    notify: &Notify,
+) -> ExitCode {
     loop {
         match signals.next().await {
             Request::End => break,
-            Request::Reload => match proxy.reload().await {
-                Ok(()) => info!("the configuration was read again"),
-                Err(Unusable(problems)) => {
-                    problems.iter().for_each(|problem| error!("{problem}"));
-                    warn!(
-                        "the configuration was not taken over: what was running goes on as it was"
-                    );
+            Request::Reload => {
+                notify.reloading();
+                let mut status = String::new();
+                match proxy.reload().await {
+                    Ok(()) => info!("the configuration was read again"),
+                    Err(Unusable(problems)) => {
+                        problems.iter().for_each(|problem| error!("{problem}"));
+                        warn!(
+                            "the configuration was not taken over: what was running goes on as it was"
+                        );
+                        status.push_str("the last reload was refused (see the log); ");
+                    }
                 }
-            },
+                notify.ready(&(status + &proxy.status()));
+            }
             Request::ToggleDebug => {
                 let on = log.toggle_debug();
                 proxy.refresh_dialogue().await;
@@ -71,6 +95,7 @@ pub(crate) async fn until_ended(proxy: &Proxy, signals: &mut Signals, log: &Log)
         }
     }
     info!("ending; once more ends at once");
+    notify.stopping("sessions get time to end");
     let gracefully = async {
         match proxy.end(GRACE).await {
             Ok(()) => {

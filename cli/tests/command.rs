@@ -37,9 +37,69 @@ fn the_version_is_told() {
     let folder = tempfile::tempdir().unwrap();
     let output = emailproxy(folder.path(), &["--version"]);
     assert!(output.status.success());
+    let text = String::from_utf8(output.stdout).unwrap();
+    let mut lines = text.lines();
+    let first = concat!("emailproxy ", env!("CARGO_PKG_VERSION"));
+    assert_eq!(lines.next(), Some(first));
+    let facts: Vec<&str> = lines
+        .filter_map(|line| Some(line.split_once(": ")?.0))
+        .collect();
+    let expected = [
+        "commit", "target", "compiler", "features", "runtimes", "TLS",
+    ];
+    assert_eq!(facts, expected, "{text}");
+    contains_all(&text, &["compiler: rustc 1.", "TLS: rustls 0."]);
+    let short = emailproxy(folder.path(), &["-V"]);
     assert_eq!(
-        String::from_utf8(output.stdout).unwrap(),
-        concat!("emailproxy ", env!("CARGO_PKG_VERSION"), "\n")
+        String::from_utf8(short.stdout).unwrap(),
+        format!("{first}\n")
+    );
+}
+
+#[test]
+fn completions_are_printed_for_each_shell() {
+    let folder = tempfile::tempdir().unwrap();
+    for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
+        let output = emailproxy(folder.path(), &["completions", shell]);
+        assert!(output.status.success(), "{shell}");
+        let script = String::from_utf8(output.stdout).unwrap();
+        contains_all(&script, &["encrypt-secret", "cache-store", "port-base"]);
+    }
+    contains_all(
+        &refused(folder.path(), &["completions", "tcsh"]),
+        &["tcsh", "bash"],
+    );
+}
+
+#[test]
+fn the_manual_page_has_what_the_help_has_not() {
+    let folder = tempfile::tempdir().unwrap();
+    let output = emailproxy(folder.path(), &["man"]);
+    assert!(output.status.success());
+    let page = String::from_utf8(output.stdout).unwrap();
+    contains_all(
+        &page,
+        &[
+            ".TH emailproxy 1 \" \" \"emailproxy ",
+            ".SH COMMANDS",
+            ".SH FILES",
+            ".SH SIGNALS",
+            ".SH \"EXIT STATUS\"",
+            ".SH ENVIRONMENT",
+            "cache\\-store",
+            "passwd",
+        ],
+    );
+    let output = emailproxy(folder.path(), &["man", "passwd"]);
+    assert!(output.status.success());
+    let page = String::from_utf8(output.stdout).unwrap();
+    contains_all(
+        &page,
+        &[".TH emailproxy-passwd 1", "ACCOUNT", "standard input"],
+    );
+    contains_all(
+        &refused(folder.path(), &["man", "nonsense"]),
+        &["nonsense", "passwd"],
     );
 }
 

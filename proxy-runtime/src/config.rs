@@ -2,7 +2,11 @@
 
 use crate::{Networks, OutgoingProxy};
 use proxy_proto::SessionConfig;
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    net::{SocketAddr, TcpListener},
+    sync::Arc,
+    time::Duration,
+};
 
 /// One listener: where clients arrive, and which server they are taken to.
 #[derive(Clone, Debug)]
@@ -19,6 +23,9 @@ pub struct ListenerConfig {
     pub upstream_host: Arc<str>,
     /// The server's port.
     pub upstream_port: u16,
+    /// Listening sockets that somebody else has opened for this listener (sd_listen_fds(3)): they are used, as duplicates, in place
+    /// of its address and port. Empty, the default: there are none.
+    pub ready: Vec<Arc<TcpListener>>,
     /// Protocol, TLS on either side, limits.
     pub session: Arc<SessionConfig>,
     /// Certificate and key for the client's side; needed unless [`SessionConfig::local_tls`] is `None`.
@@ -53,6 +60,7 @@ impl ListenerConfig {
             port,
             upstream_host: upstream_host.into(),
             upstream_port,
+            ready: Vec::new(),
             session: session.into(),
             local_tls: None,
             upstream_tls,

@@ -136,7 +136,7 @@ impl Place {
     }
 }
 
-/// Opens the sockets of one listener on `port`, which may be another one than that of its configuration (where that is
+/// Opens the sockets of one listener, or duplicates those that are [ready](ListenerConfig::ready), on `port`, which may be another one than that of its configuration (where that is
 /// 0 and a port was chosen before).
 ///
 /// # Errors
@@ -148,6 +148,11 @@ pub fn bind(
     port: u16,
 ) -> Result<Vec<TcpListener>, ListenError> {
     let bound = match place {
+        _ if !config.ready.is_empty() => config
+            .ready
+            .iter()
+            .map(|socket| socket.try_clone())
+            .collect(),
         Place::Everywhere => bind_everywhere(port),
         Place::Each(addresses) => bind_all(addresses, port),
         Place::Name => bind_all(&[], port),

@@ -184,7 +184,7 @@ impl<A: Acceptor> Listeners<A> {
 
     async fn bind(&self, config: &ListenerConfig) -> Result<Vec<TcpListener>, ListenError> {
         let place = match Place::of(&config.address) {
-            Place::Name => {
+            Place::Name if config.ready.is_empty() => {
                 let resolved = self.acceptor.resolve(&config.address, config.port).await;
                 Place::resolved(resolved.map_err(|source| ListenError::Resolve {
                     heading: config.heading.clone(),
@@ -273,7 +273,7 @@ impl<A: Acceptor> Listeners<A> {
         let Some((config, have)) = found else {
             return;
         };
-        if Place::of(&config.address) != Place::Name {
+        if Place::of(&config.address) != Place::Name || !config.ready.is_empty() {
             return;
         }
         let resolved = match self.acceptor.resolve(&config.address, config.port).await {

@@ -1,4 +1,7 @@
 //! A log file of bounded size: when it is full it becomes `name.1`, what was `name.1` becomes `name.2`, and so on.
+//!
+//! Somebody else may rotate it as well (logrotate): where the name stands for another file by now, or for none, the next line
+//! goes into a file of that name. What is no regular file (`/dev/stderr`, a named pipe) is written to and never renamed.
 
 use std::{
     ffi::OsString,
@@ -16,6 +19,8 @@ const KEEP: usize = 10;
 pub struct RollingFile {
     path: PathBuf,
     file: File,
+    /// What the open file is known by; `None` for what is no regular file.
+    identity: Option<Identity>,
     written: u64,
     limit: u64,
     keep: usize,
@@ -33,14 +38,28 @@ impl RollingFile {
 
     fn with_limits(path: &Path, limit: u64, keep: usize) -> io::Result<Self> {
         let file = append(path)?;
-        let written = file.metadata()?.len();
+        let metadata = file.metadata()?;
         Ok(RollingFile {
             path: path.to_owned(),
             file,
-            written,
+            identity: Identity::of(&metadata),
+            written: metadata.len(),
             limit,
             keep,
         })
+    }
+
+    /// Takes the file anew where its name stands for another one or for none. Where that fails the old one goes on.
+    fn follow(&mut self) {
+        if self.identity.is_none() {
+            return;
+        }
+        let now = fs::metadata(&self.path).ok();
+        if now.as_ref().and_then(Identity::of) != self.identity
+            && let Ok(anew) = Self::with_limits(&self.path, self.limit, self.keep)
+        {
+            *self = anew;
+        }
     }
 
     /// Begins a new file. Where renaming fails, the old one goes on: a log that is too long is better than none.
@@ -52,7 +71,7 @@ impl RollingFile {
             }
         }
         fs::rename(&self.path, self.numbered(1))?;
-        self.file = append(&self.path)?;
+        *self = Self::with_limits(&self.path, self.limit, self.keep)?;
         Ok(())
     }
 
@@ -67,7 +86,8 @@ impl Write for RollingFile {
     /// Takes all of `line` or nothing: a line is never spread over two files.
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
         let length = line.len() as u64;
-        if self.written > 0 && self.written + length > self.limit {
+        self.follow();
+        if self.identity.is_some() && self.written > 0 && self.written + length > self.limit {
             // Counting starts again either way, so that a failing rotation is tried once per limit and not for every line.
             let _ = self.rotate();
             self.written = 0;
@@ -79,6 +99,26 @@ impl Write for RollingFile {
 
     fn flush(&mut self) -> io::Result<()> {
         self.file.flush()
+    }
+}
+
+/// What a regular file is known by, whatever its name.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Identity(u64, u64);
+
+impl Identity {
+    #[cfg(unix)]
+    fn of(metadata: &fs::Metadata) -> Option<Identity> {
+        use std::os::unix::fs::MetadataExt;
+        metadata
+            .is_file()
+            .then(|| Identity(metadata.dev(), metadata.ino()))
+    }
+
+    /// Open files cannot be moved away there.
+    #[cfg(not(unix))]
+    fn of(metadata: &fs::Metadata) -> Option<Identity> {
+        metadata.is_file().then_some(Identity(0, 0))
     }
 }
 
@@ -163,5 +203,40 @@ mod tests {
         let path = folder.path().join("log");
         RollingFile::open(&path).unwrap();
         assert_eq!(fs::metadata(path).unwrap().permissions().mode() & 0o007, 0);
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_file_that_somebody_moves_or_removes_is_begun_anew() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("log");
+        let read = |name: &str| fs::read_to_string(folder.path().join(name)).unwrap();
+        let mut log = RollingFile::with_limits(&path, 10, 2).unwrap();
+        log.write_all(b"one\n").unwrap();
+        fs::rename(&path, folder.path().join("moved")).unwrap();
+        log.write_all(b"two\n").unwrap();
+        assert_eq!((&*read("moved"), &*read("log")), ("one\n", "two\n"));
+        fs::remove_file(&path).unwrap();
+        // The new file is counted from its own beginning.
+        log.write_all(b"three\n").unwrap();
+        log.write_all(b"4\n").unwrap();
+        assert_eq!(read("log"), "three\n4\n");
+        assert!(!folder.path().join("log.1").exists());
+        // Without the folder there is nowhere else to go.
+        fs::remove_dir_all(folder.path()).unwrap();
+        log.write_all(b"five\n").unwrap();
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn what_is_no_regular_file_is_never_renamed() {
+        let folder = tempfile::tempdir().unwrap();
+        let link = folder.path().join("log");
+        std::os::unix::fs::symlink("/dev/null", &link).unwrap();
+        let mut log = RollingFile::with_limits(&link, 4, 2).unwrap();
+        for _ in 0..3 {
+            log.write_all(b"a line\n").unwrap();
+        }
+        assert_eq!(fs::read_dir(&folder).unwrap().count(), 1);
     }
 }

@@ -50,13 +50,19 @@ pub(crate) struct Running {
 impl Running {
     /// Starts it in a folder of its own, in which these files are.
     pub(crate) fn start(arguments: &[&str], files: &[(&str, &str)]) -> Running {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_emailproxy"));
+        command.args(arguments);
+        Running::start_as(command, files)
+    }
+
+    /// The same by a command that has its arguments already, and perhaps variables.
+    pub(crate) fn start_as(mut command: Command, files: &[(&str, &str)]) -> Running {
         let folder = tempfile::tempdir().unwrap();
         for (name, text) in files {
             fs::write(folder.path().join(name), text).unwrap();
         }
         let log = folder.path().join("log");
-        let child = Command::new(env!("CARGO_BIN_EXE_emailproxy"))
-            .args(arguments)
+        let child = command
             .arg("--log-file")
             .arg(&log)
             .current_dir(folder.path())
