@@ -1,11 +1,12 @@
 //! What every protocol's machine has at hand: both links, events, timers, and the login under way.
 
 use crate::{
-    Bearer, Event, Login, Misuse, Reason, RedactedLine, Rejection, RequestId, SessionConfig, Side,
-    Time, Upstream, UpstreamTls,
+    Bearer, Event, LocalTls, Login, Misuse, Reason, RedactedLine, Rejection, RequestId,
+    SessionConfig, Side, Time, Upstream, UpstreamTls,
     buffer::{ReceiveBuffer, SendBuffer},
     filter::{Chain, Failed, Opened},
     redact,
+    timers::{Expired, Timers},
 };
 use std::{collections::VecDeque, sync::Arc};
 
@@ -82,26 +83,13 @@ pub(crate) struct Attempt {
     pub(crate) retried: bool,
 }
 
-/// When something must have happened.
-#[derive(Default)]
-pub(crate) struct Timers {
-    before_login: Option<Time>,
-    server_answer: Option<Time>,
-    consent: Option<Time>,
-    keepalive: Option<Time>,
-    half_closed: Option<Time>,
-    drain: Option<Time>,
-}
-
-/// A timer that has run out.
+/// What a client may do before it has logged in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Expired {
-    BeforeLogin,
-    ServerAnswer,
-    Consent,
-    Keepalive,
-    HalfClosed,
-    Drain,
+pub(crate) struct ClientMay {
+    /// A login is served.
+    pub(crate) login: bool,
+    /// STARTTLS (STLS) is served.
+    pub(crate) starttls: bool,
 }
 
 pub(crate) struct Core {
@@ -118,22 +106,22 @@ pub(crate) struct Core {
     pub(crate) refused_before: bool,
     /// Held client bytes that are still to be framed once more after the login, once that has begun.
     pub(crate) unsettled: Option<usize>,
-    timers: Timers,
-    now: Time,
+    pub(crate) timers: Timers,
+    pub(crate) now: Time,
     events: VecDeque<Event>,
     errors: u32,
     next_request: u64,
     reason: Option<Reason>,
     relay_announced: bool,
     /// What the bytes of an open session pass, where the configuration has filters.
-    chain: Option<Box<Chain>>,
+    pub(crate) chain: Option<Box<Chain>>,
     pub(crate) shutting_down: bool,
 }
 
 impl Core {
     pub(crate) fn new(config: Arc<SessionConfig>, now: Time) -> Self {
         let client_tls = match config.local_tls {
-            crate::LocalTls::Implicit => Tls::Secure,
+            LocalTls::Implicit => Tls::Secure,
             _ => Tls::Plain,
         };
         let timers = Timers {
@@ -222,34 +210,6 @@ impl Core {
         Ok(())
     }
 
-    /// Passes bytes without showing them; in an open session through its filters.
-    pub(crate) fn pass(&mut self, to: Side, bytes: &[u8]) {
-        if self.chain.is_none() {
-            return self.link_mut(to).send.push(bytes);
-        }
-        if self.phase == Phase::Relay && self.link(to).eof {
-            self.timers.half_closed = Some(self.now + self.config.limits.half_closed);
-        }
-        self.filter(|chain, sink| chain.pass(to.other(), bytes, sink));
-    }
-
-    /// Lets the filters do something; what they put out is queued. One that fails ends the session.
-    fn filter(
-        &mut self,
-        work: impl FnOnce(&mut Chain, &mut dyn FnMut(Side, &[u8])) -> Result<(), Failed>,
-    ) {
-        let Some(mut chain) = self.chain.take() else {
-            return;
-        };
-        let result = work(&mut chain, &mut |to, bytes| {
-            self.link_mut(to).send.push(bytes)
-        });
-        match result {
-            Ok(()) => self.chain = Some(chain),
-            Err(Failed(why)) => self.close(Reason::Filter(why)),
-        }
-    }
-
     /// Shows bytes in the dialogue, a line each; they must hold no secret.
     pub(crate) fn show(&mut self, side: Side, sent: bool, bytes: &[u8]) {
         if self.config.dialogue {
@@ -259,6 +219,16 @@ impl Core {
                     .push_back(Event::Dialogue(RedactedLine { side, sent, text }));
             }
         }
+    }
+
+    /// Shows that the client has sent a response of a SASL exchange, or has cancelled it.
+    pub(crate) fn show_response(&mut self, line: &[u8]) {
+        let shown = if line == b"*" {
+            line
+        } else {
+            redact::SECRET.as_bytes()
+        };
+        self.show(Side::Client, false, shown);
     }
 
     // ---- the login
@@ -419,6 +389,32 @@ impl Core {
         self.timers.server_answer = None;
     }
 
+    // ---- what is offered
+
+    /// What the client may do now.
+    pub(crate) fn client_may(&self) -> ClientMay {
+        let plain = self.client.tls != Tls::Secure;
+        match self.config.local_tls {
+            LocalTls::StartTlsRequired => ClientMay {
+                login: !plain,
+                starttls: plain,
+            },
+            LocalTls::StartTlsOptional => ClientMay {
+                login: true,
+                starttls: plain,
+            },
+            LocalTls::None | LocalTls::Implicit => ClientMay {
+                login: true,
+                starttls: false,
+            },
+        }
+    }
+
+    /// Whether TLS with the server has to be started before anything else.
+    pub(crate) fn starttls_wanted(&self) -> bool {
+        self.config.upstream_tls == UpstreamTls::StartTls && self.server.tls == Tls::Plain
+    }
+
     // ---- TLS
 
     /// From here on this side is not read; the handshake begins once everything queued for it is out.
@@ -474,40 +470,6 @@ impl Core {
     pub(crate) fn abort(&mut self, reason: Reason) {
         self.close(reason);
         self.client.send.clear();
-    }
-
-    /// In relay: the client is no longer read, the server's bytes are passed on until the deadline.
-    pub(crate) fn drain(&mut self) {
-        self.shutting_down = true;
-        self.timers.drain = Some(self.now + self.config.limits.drain);
-    }
-
-    pub(crate) fn begin_relay(&mut self) {
-        self.phase = Phase::Relay;
-        self.timers = Timers {
-            drain: self.timers.drain,
-            ..Timers::default()
-        };
-        for side in [Side::Client, Side::Server] {
-            if self.phase == Phase::Relay && !self.link(side).receive.is_empty() {
-                let held = self.link_mut(side).receive.lend();
-                self.pass(side.other(), &held);
-            }
-        }
-        for side in [Side::Client, Side::Server] {
-            if self.phase == Phase::Relay && self.link(side).eof {
-                self.relay_eof(side);
-            }
-        }
-    }
-
-    /// In relay: this side has ended, which is passed on once its bytes are out.
-    pub(crate) fn relay_eof(&mut self, from: Side) {
-        self.link_mut(from).eof = true;
-        if self.chain.is_some() {
-            self.timers.half_closed = Some(self.now + self.config.limits.half_closed);
-            self.filter(|chain, sink| chain.end(from, sink));
-        }
     }
 
     /// What follows from bytes having gone out: handshakes, `Relay`, half-closes, the end.
@@ -587,61 +549,17 @@ impl Core {
         }
     }
 
-    /// Whether the filters want more of this side. What they send back to it adds to its own backlog: a side that sends
-    /// without reading its answers is not read for ever.
-    fn filters_ready(&self, from: Side) -> bool {
-        match &self.chain {
-            None => true,
-            Some(chain) => {
-                let backlog = self.link(from).send.len();
-                chain.ready(from) && backlog < 4 * self.config.limits.send_buffer
-            }
-        }
-    }
-
     pub(crate) fn poll_event(&mut self) -> Option<Event> {
         self.events.pop_front()
     }
 
     pub(crate) fn poll_timeout(&self) -> Option<Time> {
-        let t = &self.timers;
-        [
-            t.before_login,
-            t.server_answer,
-            t.consent,
-            t.keepalive,
-            t.half_closed,
-            t.drain,
-        ]
-        .into_iter()
-        .flatten()
-        .min()
+        self.timers.next()
     }
 
     /// Takes a timer that has run out.
     pub(crate) fn expired(&mut self) -> Option<Expired> {
-        let now = self.now;
-        let t = &mut self.timers;
-        let due = |timer: &mut Option<Time>| match timer {
-            Some(at) if *at <= now => timer.take().is_some(),
-            _ => false,
-        };
-        if due(&mut t.drain) {
-            Some(Expired::Drain)
-        } else if due(&mut t.consent) {
-            Some(Expired::Consent)
-        } else if due(&mut t.server_answer) {
-            Some(Expired::ServerAnswer)
-        } else if due(&mut t.before_login) {
-            Some(Expired::BeforeLogin)
-        } else if due(&mut t.half_closed) {
-            Some(Expired::HalfClosed)
-        } else if due(&mut t.keepalive) {
-            t.keepalive = Some(now + self.config.limits.keepalive);
-            Some(Expired::Keepalive)
-        } else {
-            None
-        }
+        self.timers.expired(self.now, self.config.limits.keepalive)
     }
 }
 

@@ -98,10 +98,11 @@
 //! # Within
 //!
 //! `session.rs` is the surface, `settling.rs` its part between login and relay; `core.rs` holds what every protocol
-//! needs: both links' buffers (`buffer.rs`), events, timers, the login under way. `refusal.rs` gives a login or a session
-//! up. `frame.rs` finds lines and counted literals before any grammar sees a byte. `imap/`, `pop/` and `smtp/` implement
-//! `machine.rs`'s trait, each with its nom grammar. `sasl.rs` decodes and encodes the mechanisms, `redact.rs` makes text
-//! fit for logs and peers. `filter.rs` is what may stand in the way of an open session's bytes.
+//! needs: both links' buffers (`buffer.rs`), events, timers (`timers.rs`), the login under way. `refusal.rs` gives a
+//! login or a session up. `frame.rs` finds lines and counted literals before any grammar sees a byte, `names.rs`
+//! commands' names. `imap/`, `pop/` and `smtp/` implement `machine.rs`'s trait, each with its nom grammar. `sasl.rs`
+//! decodes and encodes the mechanisms, `redact.rs` makes text fit for logs and peers.
+//! `relay.rs` passes an open session's bytes, `filter.rs` is what may stand in their way.
 
 #![forbid(unsafe_code)]
 
@@ -116,14 +117,17 @@ mod imap;
 mod limits;
 mod login;
 mod machine;
+mod names;
 mod pop;
 mod redact;
 mod refusal;
+mod relay;
 mod sasl;
 mod secret;
 mod session;
 mod settling;
 mod smtp;
+mod timers;
 
 pub use config::{LocalTls, Protocol, SessionConfig, UpstreamTls};
 pub use error::Misuse;

@@ -1,7 +1,8 @@
 //! What the session asks of a protocol, and the choice between the three.
 
 use crate::{
-    Limits, Protocol, Refusal, Side, core::Core, frame::Framed, imap::Imap, pop::Pop, smtp::Smtp,
+    Limits, Protocol, Reason, Refusal, Side, core::Core, frame::Framed, imap::Imap, pop::Pop,
+    refusal::unusable, smtp::Smtp,
 };
 
 /// How a session ends before relay, as the client is to be told.
@@ -76,6 +77,24 @@ pub(crate) trait Machine {
 
     /// Frames held client bytes once more, after the login.
     fn settle(&mut self, core: &mut Core, held: &[u8]) -> Settled;
+
+    /// The server cannot be used: ends the session.
+    fn unusable(&mut self, core: &mut Core, text: &str)
+    where
+        Self: Sized,
+    {
+        let reason = Reason::Protocol(Side::Server, text.into());
+        unusable(self, core, text, reason);
+    }
+
+    /// The server exceeded a limit: ends the session.
+    fn over_limit(&mut self, core: &mut Core, text: &str)
+    where
+        Self: Sized,
+    {
+        let reason = Reason::Limit(Side::Server, text.into());
+        unusable(self, core, text, reason);
+    }
 }
 
 pub(crate) fn machine(protocol: Protocol) -> Box<dyn Machine + Send> {

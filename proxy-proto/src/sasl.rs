@@ -1,6 +1,6 @@
 //! SASL: PLAIN (RFC 4616) and LOGIN from the client, XOAUTH2 and OAUTHBEARER (RFC 7628) towards the server.
 
-use crate::{Bearer, Login, Mechanism, Secret, Upstream, redact};
+use crate::{Bearer, Login, Mechanism, Secret, Upstream, names::is_one_of, redact};
 use base64::{Engine, engine::general_purpose::STANDARD};
 use zeroize::Zeroizing;
 
@@ -16,8 +16,8 @@ pub(crate) enum ClientSasl {
 
 /// A mechanism's name as the log may see it: what nobody has heard of may be a response in the wrong place.
 pub(crate) fn shown(mechanism: &[u8]) -> &[u8] {
-    let known = [
-        &b"PLAIN"[..],
+    let known: [&[u8]; 16] = [
+        b"PLAIN",
         b"LOGIN",
         b"XOAUTH2",
         b"OAUTHBEARER",
@@ -34,10 +34,7 @@ pub(crate) fn shown(mechanism: &[u8]) -> &[u8] {
         b"SCRAM-SHA-256",
         b"SCRAM-SHA-256-PLUS",
     ];
-    if known
-        .iter()
-        .any(|name| mechanism.eq_ignore_ascii_case(name))
-    {
+    if is_one_of(mechanism, &known) {
         mechanism
     } else {
         redact::SECRET.as_bytes()

@@ -2,12 +2,13 @@
 
 use crate::{
     Bearer, Event, Misuse, Reason, Refusal, RequestId, SessionConfig,
-    core::{Core, Expired, Phase, ServerLink},
+    core::{Core, Phase, ServerLink},
     frame::{Broken, Framed},
     machine::{Farewell, Machine, machine},
     redact,
     refusal::{refuse, unusable},
     sasl,
+    timers::Expired,
 };
 use std::{fmt, sync::Arc, time::Duration};
 

@@ -1,7 +1,7 @@
 //! Capability lists, rebuilt from what was parsed: the client is offered what the proxy serves.
 
 use super::grammar;
-use crate::sasl::Offered;
+use crate::{core::ClientMay, sasl::Offered};
 
 /// What matters of a server's list.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -25,18 +25,9 @@ impl Capabilities {
     }
 }
 
-/// What the client may do before it has logged in.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Client {
-    /// A login is served.
-    pub(crate) login: bool,
-    /// STARTTLS is served.
-    pub(crate) starttls: bool,
-}
-
 /// The server's list as the client is to see it: other capabilities kept in their order, what concerns
 /// authentication and TLS replaced by what the proxy does.
-pub(crate) fn rebuild(list: &[u8], client: Client) -> Vec<u8> {
+pub(crate) fn rebuild(list: &[u8], client: ClientMay) -> Vec<u8> {
     let mut rebuilt = Vec::with_capacity(list.len() + 32);
     let mut add = |name: &[u8]| {
         if !rebuilt.is_empty() {
@@ -79,7 +70,7 @@ mod tests {
 
     #[test]
     fn lists_are_rebuilt_for_the_client() {
-        let open = Client {
+        let open = ClientMay {
             login: true,
             starttls: false,
         };
@@ -87,7 +78,7 @@ mod tests {
             rebuild(GMAIL, open),
             b"IMAP4rev1 UNSELECT ID SASL-IR AUTH=PLAIN"
         );
-        let before_tls = Client {
+        let before_tls = ClientMay {
             login: false,
             starttls: true,
         };
@@ -95,7 +86,7 @@ mod tests {
             rebuild(GMAIL, before_tls),
             b"IMAP4rev1 UNSELECT ID LOGINDISABLED STARTTLS"
         );
-        let optional = Client {
+        let optional = ClientMay {
             login: true,
             starttls: true,
         };

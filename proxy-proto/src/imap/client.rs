@@ -9,6 +9,7 @@ use crate::{
     core::{Core, ServerLink, Tls},
     frame::{Framed, Framer},
     machine::{Farewell, Machine, Settled},
+    names::is_one_of,
     redact::SECRET,
     refusal::{count_error, refuse},
     sasl::{self, ClientSasl, Step},
@@ -21,15 +22,7 @@ impl Imap {
             Expecting::Command => self.client_command(core, frame),
             Expecting::Response(state) => {
                 let line = frame.strip_suffix(b"\r\n").unwrap_or(frame);
-                core.show(
-                    Side::Client,
-                    false,
-                    if line == b"*" {
-                        line
-                    } else {
-                        SECRET.as_bytes()
-                    },
-                );
+                core.show_response(line);
                 self.respond(core, state, line, false);
             }
         }
@@ -81,7 +74,7 @@ impl Imap {
 
     /// Before TLS on a listener that demands it: refuses a login; the password may have been read by others already.
     fn login_allowed(&mut self, core: &mut Core) -> bool {
-        if Self::client_may(core).login {
+        if core.client_may().login {
             return true;
         }
         self.answer(
@@ -181,7 +174,7 @@ impl Imap {
         let (login, id) = (is(b"LOGIN"), is(b"ID"));
         let fits = len <= core.config.limits.imap_literal
             && so_far.len() <= literal_octets(core) + core.config.limits.imap_line;
-        let served = (login && Self::client_may(core).login) || id;
+        let served = (login && core.client_may().login) || id;
         if fits && (served || !synchronising) {
             if synchronising {
                 core.tell_client(b"+ Go on\r\n");
@@ -204,7 +197,7 @@ impl Imap {
             // The octets are on their way already and would be taken for commands.
             self.farewell(core, Farewell::BadInput, "Literal too long");
             core.close(Reason::Limit(Side::Client, "a literal is too long".into()));
-        } else if login && !Self::client_may(core).login {
+        } else if login && !core.client_may().login {
             self.login_allowed(core);
         } else if served {
             self.bad(core, "the literal is too long");
@@ -337,8 +330,8 @@ impl Imap {
 
 /// Commands of the authenticated state, and of extensions that clients try early.
 fn is_known(verb: &[u8]) -> bool {
-    [
-        &b"SELECT"[..],
+    let known: [&[u8]; 26] = [
+        b"SELECT",
         b"EXAMINE",
         b"CREATE",
         b"DELETE",
@@ -364,9 +357,8 @@ fn is_known(verb: &[u8]) -> bool {
         b"IDLE",
         b"ENABLE",
         b"COMPRESS",
-    ]
-    .iter()
-    .any(|known| verb.eq_ignore_ascii_case(known))
+    ];
+    is_one_of(verb, &known)
 }
 
 /// Octets of literals that one command may have in all: a LOGIN has two.

@@ -2,6 +2,7 @@
 //!
 //! Everything here is shown complete frames only: literals are in place, CRLF is at the end.
 
+use crate::names::{is_one_of, may_become_one_of};
 use nom::{
     IResult, Parser,
     branch::alt,
@@ -116,18 +117,17 @@ fn authenticate_arguments(bytes: &[u8]) -> IResult<&[u8], Arguments<'_>> {
     .parse(bytes)
 }
 
-/// Whether the verb asks for authentication or TLS: nothing that the server may see again.
+/// Commands that ask for authentication or TLS: nothing that the server may see again.
+const AUTHENTICATION: [&[u8]; 3] = [b"LOGIN", b"AUTHENTICATE", b"STARTTLS"];
+
+/// Whether the verb asks for authentication or TLS.
 pub(crate) fn is_authentication(verb: &[u8]) -> bool {
-    [&b"LOGIN"[..], b"AUTHENTICATE", b"STARTTLS"]
-        .iter()
-        .any(|name| verb.eq_ignore_ascii_case(name))
+    is_one_of(verb, &AUTHENTICATION)
 }
 
 /// Whether the beginning of a verb may still become one that [`is_authentication`].
 pub(crate) fn may_become_authentication(verb: &[u8]) -> bool {
-    [&b"LOGIN"[..], b"AUTHENTICATE", b"STARTTLS"]
-        .iter()
-        .any(|name| name.len() >= verb.len() && name[..verb.len()].eq_ignore_ascii_case(verb))
+    may_become_one_of(verb, &AUTHENTICATION)
 }
 
 /// A response of the server.

@@ -9,14 +9,13 @@ mod grammar;
 mod server;
 
 use crate::{
-    Limits, LocalTls, Reason, Refusal, Side, UpstreamTls,
-    core::{Core, ServerLink, Tls},
+    Limits, Refusal, Side,
+    core::{Core, ServerLink},
     frame::{Framed, Framer},
     machine::{Farewell, Machine, Settled},
-    refusal::unusable,
     sasl::ClientSasl,
 };
-use capability::{Capabilities, Client};
+use capability::Capabilities;
 use std::collections::VecDeque;
 
 /// What the proxy waits for from the server.
@@ -203,25 +202,6 @@ impl Imap {
         self.list = Vec::new();
     }
 
-    /// What the client may do now.
-    fn client_may(core: &Core) -> Client {
-        let plain = core.client.tls != Tls::Secure;
-        match core.config.local_tls {
-            LocalTls::StartTlsRequired => Client {
-                login: !plain,
-                starttls: plain,
-            },
-            LocalTls::StartTlsOptional => Client {
-                login: true,
-                starttls: plain,
-            },
-            LocalTls::None | LocalTls::Implicit => Client {
-                login: true,
-                starttls: false,
-            },
-        }
-    }
-
     /// Notes a command's tag. The buffer is kept: a client that only says NOOP costs no allocation.
     fn name_tag(&mut self, tag: &[u8]) {
         self.tag.clear();
@@ -245,24 +225,5 @@ impl Imap {
         line.extend_from_slice(b" CAPABILITY\r\n");
         core.tell_server(&line);
         self.server = Server::Asked { tag };
-    }
-
-    fn starttls_wanted(core: &Core) -> bool {
-        core.config.upstream_tls == UpstreamTls::StartTls && core.server.tls == Tls::Plain
-    }
-
-    /// The server cannot be used: ends the session.
-    fn unusable(&mut self, core: &mut Core, text: &str) {
-        unusable(
-            self,
-            core,
-            text,
-            Reason::Protocol(Side::Server, text.into()),
-        );
-    }
-
-    /// The server exceeded a limit: ends the session.
-    fn over_limit(&mut self, core: &mut Core, text: &str) {
-        unusable(self, core, text, Reason::Limit(Side::Server, text.into()));
     }
 }

@@ -8,6 +8,7 @@ use super::{
 use crate::{
     Reason, Side,
     core::Core,
+    machine::Machine,
     redact::{self, SECRET},
     refusal::{ServerRefusal, refuse, server_refused},
     sasl,
@@ -97,13 +98,13 @@ impl Imap {
         }
         if !self.greeted {
             // What came before TLS may be somebody else's, such as an alert that would be shown to the user.
-            let greeting = match Self::starttls_wanted(core) {
+            let greeting = match core.starttls_wanted() {
                 true => GREETING,
                 false => frame,
             };
             self.greeting = Some(greeting.to_vec());
         }
-        if Self::starttls_wanted(core) {
+        if core.starttls_wanted() {
             match self.capabilities {
                 Some(_) => self.start_tls_upstream(core),
                 None => self.ask_capabilities(core),
@@ -129,10 +130,7 @@ impl Imap {
             match code {
                 _ if listed && !self.list.is_empty() => {
                     line.extend_from_slice(b"[CAPABILITY ");
-                    line.extend_from_slice(&capability::rebuild(
-                        &self.list,
-                        Self::client_may(core),
-                    ));
+                    line.extend_from_slice(&capability::rebuild(&self.list, core.client_may()));
                     line.extend_from_slice(b"] ");
                 }
                 Some(code) if !listed => {
@@ -180,7 +178,7 @@ impl Imap {
                     self.learn(list);
                 }
                 self.capabilities.get_or_insert_default();
-                if Self::starttls_wanted(core) {
+                if core.starttls_wanted() {
                     self.start_tls_upstream(core);
                 } else {
                     self.greet(core);
@@ -267,7 +265,7 @@ impl Imap {
                 match code.and_then(grammar::capability_code) {
                     Some(list) => {
                         self.learn(list);
-                        let list = capability::rebuild(list, Self::client_may(core));
+                        let list = capability::rebuild(list, core.client_may());
                         let line = [
                             tag,
                             b" ",
@@ -307,7 +305,7 @@ impl Imap {
         match response {
             Response::Capability(list) => {
                 self.learn(list);
-                let list = capability::rebuild(list, Self::client_may(core));
+                let list = capability::rebuild(list, core.client_may());
                 core.tell_client(&[b"* CAPABILITY ", &list[..], b"\r\n"].concat());
             }
             Response::Condition {
@@ -331,7 +329,7 @@ impl Imap {
             } => match grammar::capability_code(code) {
                 Some(list) => {
                     self.learn(list);
-                    let list = capability::rebuild(list, Self::client_may(core));
+                    let list = capability::rebuild(list, core.client_may());
                     let line = [
                         b"* ",
                         status_name(status),

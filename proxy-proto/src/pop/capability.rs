@@ -1,16 +1,6 @@
 //! CAPA answers (RFC 2449), rebuilt from what was parsed.
 
-use super::grammar;
-use crate::sasl::Offered;
-
-/// What the client may do before it has logged in.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Client {
-    /// A login is served.
-    pub(crate) login: bool,
-    /// STLS is served.
-    pub(crate) stls: bool,
-}
+use crate::{core::ClientMay, names::first_word, sasl::Offered};
 
 /// Notes the mechanisms of a list's `SASL` line.
 pub(crate) fn offered(lines: &[u8]) -> Offered {
@@ -29,7 +19,7 @@ pub(crate) fn has_stls(lines: &[u8]) -> bool {
 }
 
 /// The server's lines (no status line, no final dot) as the client is to see them.
-pub(crate) fn rebuild(lines: &[u8], client: Client) -> Vec<u8> {
+pub(crate) fn rebuild(lines: &[u8], client: ClientMay) -> Vec<u8> {
     let ours = [
         "SASL",
         "USER",
@@ -49,7 +39,7 @@ pub(crate) fn rebuild(lines: &[u8], client: Client) -> Vec<u8> {
         rebuilt.extend_from_slice(b"USER\r\nSASL PLAIN\r\n");
     }
     rebuilt.extend_from_slice(b"RESP-CODES\r\nAUTH-RESP-CODE\r\n");
-    if client.stls {
+    if client.starttls {
         rebuilt.extend_from_slice(b"STLS\r\n");
     }
     rebuilt
@@ -81,7 +71,7 @@ pub(crate) fn without_timestamp(greeting: &[u8]) -> Vec<u8> {
 }
 
 fn is(line: &[u8], name: &str) -> bool {
-    grammar::name(line).eq_ignore_ascii_case(name.as_bytes())
+    first_word(line).eq_ignore_ascii_case(name.as_bytes())
 }
 
 #[cfg(test)]
@@ -94,9 +84,9 @@ mod tests {
         assert_eq!(
             rebuild(
                 lines,
-                Client {
+                ClientMay {
                     login: true,
-                    stls: false
+                    starttls: false
                 }
             ),
             b"TOP\r\nUIDL\r\nUTF8 USER\r\nUSER\r\nSASL PLAIN\r\nRESP-CODES\r\nAUTH-RESP-CODE\r\n"
@@ -104,9 +94,9 @@ mod tests {
         assert_eq!(
             rebuild(
                 lines,
-                Client {
+                ClientMay {
                     login: false,
-                    stls: true
+                    starttls: true
                 }
             ),
             b"TOP\r\nUIDL\r\nUTF8 USER\r\nRESP-CODES\r\nAUTH-RESP-CODE\r\nSTLS\r\n"

@@ -9,6 +9,7 @@ use crate::{
     core::{Core, ServerLink, Tls},
     frame::{Framed, Framer},
     machine::{Farewell, Machine, Settled},
+    names::{first_word, is_one_of, may_hold_one_of},
     redact::SECRET,
     refusal::{count_error, refuse},
     sasl::{self, ClientSasl, Step},
@@ -24,15 +25,7 @@ impl Pop {
                 self.client_command(core, frame, command);
             }
             Expecting::Response(state) => {
-                core.show(
-                    Side::Client,
-                    false,
-                    if line == b"*" {
-                        line
-                    } else {
-                        SECRET.as_bytes()
-                    },
-                );
+                core.show_response(line);
                 self.respond(core, state, line, false);
             }
         }
@@ -40,9 +33,7 @@ impl Pop {
 
     fn client_command(&mut self, core: &mut Core, frame: &[u8], command: Command<'_>) {
         match command {
-            Command::User(_) | Command::Pass(_) | Command::Auth(_)
-                if !Self::client_may(core).login =>
-            {
+            Command::User(_) | Command::Pass(_) | Command::Auth(_) if !core.client_may().login => {
                 core.tell_client(b"-ERR Start TLS (STLS) before you log in\r\n");
                 count_error(self, core);
             }
@@ -158,7 +149,7 @@ impl Pop {
         if !core.config.dialogue {
             return;
         }
-        let name = grammar::name(line);
+        let name = first_word(line);
         let shown = match command {
             Command::Auth(Some((mechanism, initial))) => {
                 let secret = if initial.is_some() {
@@ -188,20 +179,22 @@ impl Pop {
         if self.client_waits() {
             return Settled::AwaitServer;
         }
-        if !self.response_may_follow && !may_hold_authentication(held, core.config.limits.line) {
+        let limit = core.config.limits.line;
+        let may_hold = || may_hold_one_of(held, limit, &grammar::AUTHENTICATION, &[]);
+        if !self.response_may_follow && !may_hold() {
             return Settled::Release;
         }
-        match Framer::default().look(held, core.config.limits.line, false) {
+        match Framer::default().look(held, limit, false) {
             Framed::Complete(len) => {
                 let line = &held[..len - 2];
-                let name = grammar::name(line);
+                let name = first_word(line);
                 if std::mem::take(&mut self.response_may_follow)
                     && !line.contains(&b' ')
                     && !is_known(name)
                 {
                     return Settled::Used(len); // a response to the AUTH that was just refused
                 }
-                if grammar::is_authentication(name) {
+                if is_one_of(name, &grammar::AUTHENTICATION) {
                     self.response_may_follow =
                         matches!(grammar::command(line), Command::Auth(Some((_, None))));
                     core.tell_client(b"-ERR Already authenticated\r\n");
@@ -226,44 +219,9 @@ impl Pop {
     }
 }
 
-/// Whether a line among `held`, or its unfinished last one, is or may become an authentication command.
-fn may_hold_authentication(held: &[u8], limit: usize) -> bool {
-    let mut rest = held;
-    while !rest.is_empty() {
-        match Framer::default().look(rest, limit, false) {
-            Framed::Complete(len) => {
-                if grammar::is_authentication(grammar::name(&rest[..len - 2])) {
-                    return true;
-                }
-                rest = &rest[len..];
-            }
-            Framed::Broken(_) => return true, // looked at line by line, which ends the session there
-            _ => {
-                let name = grammar::name(
-                    rest.split(|&b| b == b'\r' || b == b'\n')
-                        .next()
-                        .unwrap_or_default(),
-                );
-                return grammar::may_become_authentication(name);
-            }
-        }
-    }
-    false
-}
-
 fn is_known(name: &[u8]) -> bool {
-    [
-        &b"STAT"[..],
-        b"LIST",
-        b"UIDL",
-        b"NOOP",
-        b"RSET",
-        b"QUIT",
-        b"CAPA",
-        b"UTF8",
-        b"LANG",
-    ]
-    .iter()
-    .any(|known| name.eq_ignore_ascii_case(known))
-        || grammar::is_authentication(name)
+    let known: [&[u8]; 9] = [
+        b"STAT", b"LIST", b"UIDL", b"NOOP", b"RSET", b"QUIT", b"CAPA", b"UTF8", b"LANG",
+    ];
+    is_one_of(name, &known) || is_one_of(name, &grammar::AUTHENTICATION)
 }

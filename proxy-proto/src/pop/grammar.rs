@@ -1,5 +1,6 @@
 //! POP3's grammar (RFC 1939, RFC 2449, RFC 5034), as far as it is spoken before login.
 
+use crate::names::first_word;
 use nom::{
     IResult, Parser,
     branch::alt,
@@ -26,14 +27,12 @@ pub(crate) enum Command<'a> {
     Other,
 }
 
-/// The command's name: everything up to the first blank.
-pub(crate) fn name(line: &[u8]) -> &[u8] {
-    line.split(|&b| b == b' ').next().unwrap_or_default()
-}
+/// Commands that ask for authentication or TLS: nothing that the server may see again.
+pub(crate) const AUTHENTICATION: [&[u8]; 5] = [b"USER", b"PASS", b"AUTH", b"APOP", b"STLS"];
 
 /// Reads a line without its CRLF.
 pub(crate) fn command(line: &[u8]) -> Command<'_> {
-    let name = name(line);
+    let name = first_word(line);
     let argument = line.get(name.len() + 1..);
     let is = |verb: &str| name.eq_ignore_ascii_case(verb.as_bytes());
     match argument {
@@ -61,23 +60,9 @@ pub(crate) fn command(line: &[u8]) -> Command<'_> {
     }
 }
 
-/// Whether the command asks for authentication or TLS: nothing that the server may see again.
-pub(crate) fn is_authentication(name: &[u8]) -> bool {
-    [&b"USER"[..], b"PASS", b"AUTH", b"APOP", b"STLS"]
-        .iter()
-        .any(|verb| name.eq_ignore_ascii_case(verb))
-}
-
-/// Whether the beginning of a name may still become one that [`is_authentication`].
-pub(crate) fn may_become_authentication(name: &[u8]) -> bool {
-    [&b"USER"[..], b"PASS", b"AUTH", b"APOP", b"STLS"]
-        .iter()
-        .any(|verb| verb.len() >= name.len() && verb[..name.len()].eq_ignore_ascii_case(name))
-}
-
 /// Whether a positive answer to the command has several lines (RFC 1939, RFC 2449, RFC 6856).
 pub(crate) fn has_lines(line: &[u8]) -> bool {
-    let name = name(line);
+    let name = first_word(line);
     let is = |verb: &str| name.eq_ignore_ascii_case(verb.as_bytes());
     let bare = line.len() == name.len();
     is("CAPA") || is("RETR") || is("TOP") || (bare && (is("LIST") || is("UIDL") || is("LANG")))

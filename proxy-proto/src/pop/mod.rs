@@ -10,14 +10,12 @@ mod grammar;
 mod server;
 
 use crate::{
-    Limits, LocalTls, Reason, Refusal, Side, UpstreamTls,
-    core::{Core, ServerLink, Tls},
+    Limits, Refusal, Side,
+    core::{Core, ServerLink},
     frame::{Framed, Framer},
     machine::{Farewell, Machine, Settled},
-    refusal::unusable,
     sasl::{ClientSasl, Offered},
 };
-use capability::Client;
 
 /// What the proxy waits for from the server.
 #[derive(Default)]
@@ -178,41 +176,4 @@ impl Machine for Pop {
     }
 }
 
-impl Pop {
-    /// What the client may do now.
-    fn client_may(core: &Core) -> Client {
-        let plain = core.client.tls != Tls::Secure;
-        match core.config.local_tls {
-            LocalTls::StartTlsRequired => Client {
-                login: !plain,
-                stls: plain,
-            },
-            LocalTls::StartTlsOptional => Client {
-                login: true,
-                stls: plain,
-            },
-            LocalTls::None | LocalTls::Implicit => Client {
-                login: true,
-                stls: false,
-            },
-        }
-    }
-
-    fn stls_wanted(core: &Core) -> bool {
-        core.config.upstream_tls == UpstreamTls::StartTls && core.server.tls == Tls::Plain
-    }
-
-    fn unusable(&mut self, core: &mut Core, text: &str) {
-        unusable(
-            self,
-            core,
-            text,
-            Reason::Protocol(Side::Server, text.into()),
-        );
-    }
-
-    /// The server exceeded a limit: ends the session.
-    fn over_limit(&mut self, core: &mut Core, text: &str) {
-        unusable(self, core, text, Reason::Limit(Side::Server, text.into()));
-    }
-}
+impl Pop {}

@@ -7,6 +7,7 @@ use super::{
 use crate::{
     Mechanism, Reason, Refusal, Side,
     core::{Core, Phase},
+    machine::Machine,
     redact::SECRET,
     refusal::{ServerRefusal, refuse, server_refused},
     sasl::{self, Offered},
@@ -91,7 +92,7 @@ impl Pop {
                 Listed::Done(lines) => {
                     core.server_answered();
                     self.offered = capability::offered(&lines);
-                    let lines = capability::rebuild(&lines, Self::client_may(core));
+                    let lines = capability::rebuild(&lines, core.client_may());
                     core.tell_client(
                         &[b"+OK Capability list follows\r\n", &lines[..], b".\r\n"].concat(),
                     );
@@ -134,7 +135,7 @@ impl Pop {
         if !self.greeted {
             self.greeting = capability::without_timestamp(frame);
         }
-        if Self::stls_wanted(core) {
+        if core.starttls_wanted() {
             core.tell_server(b"CAPA\r\n");
             self.server = Server::Asked(Listing::default());
         } else {

@@ -1,16 +1,7 @@
 //! EHLO answers (RFC 5321 §4.1.1.1), rebuilt from what was parsed, line by line.
 
 use super::grammar;
-use crate::{redact, sasl::Offered};
-
-/// What the client may do before it has logged in.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Client {
-    /// A login is served.
-    pub(crate) login: bool,
-    /// STARTTLS is served.
-    pub(crate) starttls: bool,
-}
+use crate::{core::ClientMay, names::first_word, redact, sasl::Offered};
 
 /// Notes the mechanisms that an EHLO answer names, in the `AUTH` and in the old `AUTH=` form.
 pub(crate) fn offered(reply: &[u8]) -> Offered {
@@ -25,18 +16,18 @@ pub(crate) fn offered(reply: &[u8]) -> Offered {
 
 /// Whether an EHLO answer offers STARTTLS.
 pub(crate) fn has_starttls(reply: &[u8]) -> bool {
-    keywords(reply).any(|line| grammar::verb(line).eq_ignore_ascii_case(b"STARTTLS"))
+    keywords(reply).any(|line| first_word(line).eq_ignore_ascii_case(b"STARTTLS"))
 }
 
 /// The server's answer as the client is to see it: other keywords kept in their order.
-pub(crate) fn rebuild(reply: &[u8], client: Client) -> Vec<u8> {
+pub(crate) fn rebuild(reply: &[u8], client: ClientMay) -> Vec<u8> {
     let mut lines: Vec<&[u8]> = Vec::new();
     let mut auth_at = None;
     for line in redact::lines(reply).filter_map(text) {
         let first = lines.is_empty();
         if !first && (is_auth(line) || line.eq_ignore_ascii_case(b"AUTH")) {
             auth_at.get_or_insert(lines.len());
-        } else if first || !grammar::verb(line).eq_ignore_ascii_case(b"STARTTLS") {
+        } else if first || !first_word(line).eq_ignore_ascii_case(b"STARTTLS") {
             lines.push(line);
         }
     }
@@ -87,7 +78,7 @@ mod tests {
         assert_eq!(
             rebuild(
                 REPLY,
-                Client {
+                ClientMay {
                     login: true,
                     starttls: false
                 }
@@ -97,7 +88,7 @@ mod tests {
         assert_eq!(
             rebuild(
                 REPLY,
-                Client {
+                ClientMay {
                     login: false,
                     starttls: true
                 }
@@ -107,7 +98,7 @@ mod tests {
         assert_eq!(
             rebuild(
                 b"250 mx.example\r\n",
-                Client {
+                ClientMay {
                     login: true,
                     starttls: false
                 }

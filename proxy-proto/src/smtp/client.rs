@@ -9,6 +9,7 @@ use crate::{
     core::{Core, ServerLink, Tls},
     frame::{Framed, Framer},
     machine::{Farewell, Machine, Settled},
+    names::{first_word, is_one_of, may_hold_one_of},
     redact::SECRET,
     refusal::{count_error, refuse},
     sasl::{self, ClientSasl, Step},
@@ -24,15 +25,7 @@ impl Smtp {
                 self.client_command(core, frame, command);
             }
             Expecting::Response(state) => {
-                core.show(
-                    Side::Client,
-                    false,
-                    if line == b"*" {
-                        line
-                    } else {
-                        SECRET.as_bytes()
-                    },
-                );
+                core.show_response(line);
                 self.respond(core, state, line, false);
             }
         }
@@ -48,7 +41,7 @@ impl Smtp {
                 self.name = Some(name.to_vec());
                 self.forward(core, frame, Server::Forwarded { quit: false });
             }
-            Command::Auth { .. } if !Self::client_may(core).login => {
+            Command::Auth { .. } if !core.client_may().login => {
                 self.error(core, "530 5.7.0 Must issue a STARTTLS command first");
             }
             Command::Auth { mechanism, initial } => match ClientSasl::begin(mechanism, true) {
@@ -135,7 +128,7 @@ impl Smtp {
         if !core.config.dialogue {
             return;
         }
-        let verb = grammar::verb(line);
+        let verb = first_word(line);
         let shown = match command {
             Command::Auth { mechanism, initial } => {
                 let secret = if initial.is_some() {
@@ -164,19 +157,21 @@ impl Smtp {
         if self.client_waits() {
             return Settled::AwaitServer;
         }
-        if !self.response_may_follow && !may_hold_authentication(held, core.config.limits.line) {
+        let limit = core.config.limits.line;
+        let may_hold = || may_hold_one_of(held, limit, &grammar::AUTHENTICATION, &grammar::CONTENT);
+        if !self.response_may_follow && !may_hold() {
             return Settled::Release;
         }
-        match Framer::default().look(held, core.config.limits.line, false) {
+        match Framer::default().look(held, limit, false) {
             Framed::Complete(len) => {
                 let line = &held[..len - 2];
-                let verb = grammar::verb(line);
-                let known = is_known(verb) || grammar::is_authentication(verb);
+                let verb = first_word(line);
+                let known = is_known(verb) || is_one_of(verb, &grammar::AUTHENTICATION);
                 if self.response_may_follow && !known {
                     return Settled::Used(len); // a response to the AUTH that was just refused
                 }
                 self.response_may_follow = verb.eq_ignore_ascii_case(b"AUTH");
-                if grammar::is_authentication(verb) {
+                if is_one_of(verb, &grammar::AUTHENTICATION) {
                     core.tell_client(b"503 5.5.1 Already authenticated\r\n");
                 } else {
                     core.pass(Side::Server, &held[..len]);
@@ -196,50 +191,10 @@ impl Smtp {
     }
 }
 
-/// Whether a line among `held`, or its unfinished last one, is or may become an authentication command.
-fn may_hold_authentication(held: &[u8], limit: usize) -> bool {
-    let mut rest = held;
-    while !rest.is_empty() {
-        match Framer::default().look(rest, limit, false) {
-            Framed::Complete(len) => {
-                let verb = grammar::verb(&rest[..len - 2]);
-                if grammar::is_authentication(verb) {
-                    return true;
-                }
-                if grammar::begins_content(verb) {
-                    return false;
-                }
-                rest = &rest[len..];
-            }
-            Framed::Broken(_) => return true, // looked at line by line, which ends the session there
-            _ => {
-                let verb = grammar::verb(
-                    rest.split(|&b| b == b'\r' || b == b'\n')
-                        .next()
-                        .unwrap_or_default(),
-                );
-                return grammar::may_become_authentication(verb);
-            }
-        }
-    }
-    false
-}
-
 fn is_known(verb: &[u8]) -> bool {
-    [
-        &b"MAIL"[..],
-        b"RCPT",
-        b"DATA",
-        b"BDAT",
-        b"RSET",
-        b"NOOP",
-        b"QUIT",
-        b"HELP",
-        b"VRFY",
-        b"EXPN",
-        b"EHLO",
-        b"HELO",
-    ]
-    .iter()
-    .any(|known| verb.eq_ignore_ascii_case(known))
+    let known: [&[u8]; 12] = [
+        b"MAIL", b"RCPT", b"DATA", b"BDAT", b"RSET", b"NOOP", b"QUIT", b"HELP", b"VRFY", b"EXPN",
+        b"EHLO", b"HELO",
+    ];
+    is_one_of(verb, &known)
 }

@@ -1,6 +1,6 @@
 //! SMTP's grammar (RFC 5321 §4.1, RFC 4954 §8), as far as it is spoken before login.
 
-use crate::redact;
+use crate::{names::first_word, redact};
 use nom::{
     IResult, Parser,
     branch::alt,
@@ -27,15 +27,16 @@ pub(crate) enum Command<'a> {
     Other,
 }
 
-/// The command's verb: everything up to the first blank.
-pub(crate) fn verb(line: &[u8]) -> &[u8] {
-    line.split(|&b| b == b' ').next().unwrap_or_default()
-}
+/// Commands that ask for authentication or TLS: nothing that the server may see again.
+pub(crate) const AUTHENTICATION: [&[u8]; 2] = [b"AUTH", b"STARTTLS"];
+
+/// Commands behind which a message's content follows, which is no commands.
+pub(crate) const CONTENT: [&[u8]; 2] = [b"DATA", b"BDAT"];
 
 /// Reads a line without its CRLF. Blanks at its end are ignored, as RFC 5321 §4.1.1 advises.
 pub(crate) fn command(line: &[u8]) -> Command<'_> {
     let line = line.trim_ascii_end();
-    let verb = verb(line);
+    let verb = first_word(line);
     let argument = line.get(verb.len() + 1..).map(<[u8]>::trim_ascii_start);
     let is = |name: &str| verb.eq_ignore_ascii_case(name.as_bytes());
     match argument {
@@ -57,27 +58,6 @@ pub(crate) fn command(line: &[u8]) -> Command<'_> {
         _ if is("RSET") || is("QUIT") => Command::Malformed("it takes no arguments"),
         _ => Command::Other,
     }
-}
-
-/// Whether the verb asks for authentication or TLS: nothing that the server may see again.
-pub(crate) fn is_authentication(verb: &[u8]) -> bool {
-    [&b"AUTH"[..], b"STARTTLS"]
-        .iter()
-        .any(|name| verb.eq_ignore_ascii_case(name))
-}
-
-/// Whether the beginning of a verb may still become one that [`is_authentication`].
-pub(crate) fn may_become_authentication(verb: &[u8]) -> bool {
-    [&b"AUTH"[..], b"STARTTLS"]
-        .iter()
-        .any(|name| name.len() >= verb.len() && name[..verb.len()].eq_ignore_ascii_case(verb))
-}
-
-/// Whether what follows the command is no command: a message's content.
-pub(crate) fn begins_content(verb: &[u8]) -> bool {
-    [&b"DATA"[..], b"BDAT"]
-        .iter()
-        .any(|name| verb.eq_ignore_ascii_case(name))
 }
 
 /// A line of a reply.

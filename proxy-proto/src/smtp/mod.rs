@@ -10,14 +10,12 @@ mod grammar;
 mod server;
 
 use crate::{
-    Limits, LocalTls, Reason, Refusal, Side, UpstreamTls,
-    core::{Core, ServerLink, Tls},
+    Limits, Refusal, Side,
+    core::{Core, ServerLink},
     frame::{Framed, Framer},
     machine::{Farewell, Machine, Settled},
-    refusal::unusable,
     sasl::{ClientSasl, Offered},
 };
-use capability::Client;
 
 /// What the proxy waits for from the server.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -177,47 +175,10 @@ impl Smtp {
         self.offered = None;
     }
 
-    /// What the client may do now.
-    fn client_may(core: &Core) -> Client {
-        let plain = core.client.tls != Tls::Secure;
-        match core.config.local_tls {
-            LocalTls::StartTlsRequired => Client {
-                login: !plain,
-                starttls: plain,
-            },
-            LocalTls::StartTlsOptional => Client {
-                login: true,
-                starttls: plain,
-            },
-            LocalTls::None | LocalTls::Implicit => Client {
-                login: true,
-                starttls: false,
-            },
-        }
-    }
-
     /// Says EHLO with the client's own name.
     fn ehlo(&mut self, core: &mut Core, for_client: bool) {
         let name = self.name.as_deref().unwrap_or(b"localhost");
         core.tell_server(&[b"EHLO ", name, b"\r\n"].concat());
         self.server = Server::Ehlo { for_client };
-    }
-
-    fn starttls_wanted(core: &Core) -> bool {
-        core.config.upstream_tls == UpstreamTls::StartTls && core.server.tls == Tls::Plain
-    }
-
-    fn unusable(&mut self, core: &mut Core, text: &str) {
-        unusable(
-            self,
-            core,
-            text,
-            Reason::Protocol(Side::Server, text.into()),
-        );
-    }
-
-    /// The server exceeded a limit: ends the session.
-    fn over_limit(&mut self, core: &mut Core, text: &str) {
-        unusable(self, core, text, Reason::Limit(Side::Server, text.into()));
     }
 }

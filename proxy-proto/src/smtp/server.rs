@@ -4,6 +4,7 @@ use super::{Exchange, Server, Smtp, capability, grammar};
 use crate::{
     Reason, Refusal, Side,
     core::{Core, Phase},
+    machine::Machine,
     redact::SECRET,
     refusal::{ServerRefusal, refuse, server_refused},
     sasl,
@@ -121,7 +122,7 @@ impl Smtp {
             }
             return self.unusable(core, "The mail server refused EHLO");
         }
-        if Self::starttls_wanted(core) {
+        if core.starttls_wanted() {
             if !capability::has_starttls(reply) {
                 return self.unusable(
                     core,
@@ -134,7 +135,7 @@ impl Smtp {
         }
         self.offered = Some(capability::offered(reply));
         if for_client {
-            core.tell_client(&capability::rebuild(reply, Self::client_may(core)));
+            core.tell_client(&capability::rebuild(reply, core.client_may()));
         }
         self.idle(core);
     }
@@ -145,7 +146,7 @@ impl Smtp {
         let Some(bearer) = core.attempt.as_ref().and_then(|a| a.bearer.clone()) else {
             return;
         };
-        let Some(offered) = self.offered.filter(|_| !Self::starttls_wanted(core)) else {
+        let Some(offered) = self.offered.filter(|_| !core.starttls_wanted()) else {
             return self.ehlo(core, false);
         };
         core.tell_server(format!("AUTH {}\r\n", offered.choose(&bearer).name()).as_bytes());
