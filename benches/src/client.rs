@@ -220,3 +220,74 @@ impl Client {
 fn unexpected(line: &[u8]) -> io::Error {
     io::Error::other(format!("an unexpected answer: {}", line.escape_ascii()))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::upstream::{open, trusting};
+
+    /// The measured world without anything in the middle.
+    fn targets() -> [Target; 3] {
+        let folder = tempfile::tempdir().unwrap();
+        let authorities = folder.path().join("authorities.pem");
+        let [imap, pop, smtp, _] = open(&authorities).unwrap();
+        let tls = trusting(&authorities).unwrap();
+        [
+            (imap, Protocol::Imap),
+            (pop, Protocol::Pop),
+            (smtp, Protocol::Smtp),
+        ]
+        .map(|(port, protocol)| Target {
+            port,
+            protocol,
+            tls: Some(tls.clone()),
+        })
+    }
+
+    #[test]
+    fn all_work_can_be_done_without_a_proxy() {
+        for target in targets() {
+            for kib in [1, 300] {
+                let mut client = Client::log_in(&target, 4096).unwrap();
+                client.noop().unwrap();
+                match target.protocol {
+                    Protocol::Smtp => assert!(client.fetch(kib).is_err()),
+                    _ => client.fetch(kib).unwrap(),
+                }
+                match target.protocol {
+                    Protocol::Pop => assert!(client.send(kib).is_err()),
+                    _ => client.send(kib).unwrap(),
+                }
+                client.noop().unwrap();
+                client.log_out().unwrap();
+            }
+        }
+    }
+
+    #[test]
+    fn a_wrong_password_and_a_wrong_token_are_refused() {
+        let [imap, pop, smtp] = targets();
+        for (target, commands) in [
+            (
+                imap,
+                ["LOGIN user@example.com wrong", "AUTHENTICATE XOAUTH2 AAAA"],
+            ),
+            (pop, ["PASS a-local-password", "AUTH XOAUTH2 AAAA"]),
+            (smtp, ["AUTH PLAIN AAAA", "AUTH XOAUTH2 AAAA"]),
+        ] {
+            let mut client = Client::connect(&target, 4096).unwrap();
+            for command in commands {
+                assert!(client.command(command).is_err(), "{command}");
+            }
+        }
+    }
+
+    #[test]
+    fn an_answer_of_another_length_is_an_error() {
+        let [imap, ..] = targets();
+        let mut client = Client::log_in(&imap, 4096).unwrap();
+        client.begin_fetch(2).unwrap();
+        client.skip(1024).unwrap();
+        assert!(client.end_fetch().is_err());
+    }
+}

@@ -1,10 +1,12 @@
 //! All peers side by side: the same work, in turns, and a table of medians and ratios.
 
 use crate::{
-    load::{Amount, Idle, Round},
+    client::Target,
+    load::{Amount, Idle, Payer, Round, Subject},
     peers::{Peer, Running},
-    upstream::Upstream,
+    upstream::{Upstream, trusting},
 };
+use proxy_proto::Protocol;
 use std::{
     fs, io,
     path::{Path, PathBuf},
@@ -64,7 +66,7 @@ impl Comparison {
             }
         }
         for contender in &mut contenders {
-            contender.running = None;
+            contender.end();
         }
         let took = began.elapsed().as_secs();
         contenders.retain(|contender| !contender.failed);
@@ -78,6 +80,8 @@ impl Comparison {
 struct Contender {
     peer: Peer,
     program: PathBuf,
+    /// While it runs; always, where there is nothing to be started.
+    subject: Option<Subject>,
     running: Option<Running>,
     failed: bool,
     /// Milliseconds from its start until it listens.
@@ -94,6 +98,7 @@ impl Contender {
         Contender {
             peer,
             program,
+            subject: None,
             running: None,
             failed: false,
             starts: Vec::new(),
@@ -113,10 +118,10 @@ impl Contender {
             return Ok(());
         };
         self.failed = true;
-        self.running = None;
+        self.end();
         let error = io::Error::other(format!("{}: {error}", self.peer.title()));
         match self.peer {
-            Peer::Smol | Peer::Std => Err(error),
+            Peer::None | Peer::Smol | Peer::Std => Err(error),
             Peer::Haproxy | Peer::Nginx | Peer::Stunnel => {
                 eprintln!("left out: {error}");
                 Ok(())
@@ -125,34 +130,52 @@ impl Contender {
     }
 
     fn start(&mut self, upstream: &Upstream) -> io::Result<()> {
-        self.running = None;
+        if self.peer == Peer::None {
+            let target = Target {
+                port: upstream.imap,
+                protocol: Protocol::Imap,
+                tls: Some(trusting(&upstream.authorities)?),
+            };
+            self.subject = Some(Subject {
+                target,
+                payer: Payer::Ourselves,
+            });
+            return Ok(());
+        }
+        self.end();
         let running = Running::start(self.peer, &self.program, upstream)?;
         self.starts.push(running.started_in.as_secs_f64() * 1e3);
         self.at_start.push(running.at_start.rss as f64 / 1024.0);
+        self.subject = Some(running.subject());
         self.running = Some(running);
         Ok(())
     }
 
+    fn end(&mut self) {
+        self.subject = None;
+        self.running = None;
+    }
+
     /// Each ladder in a process that has done nothing else.
     fn measure_idle(&mut self, upstream: &Upstream, steps: &[usize]) -> io::Result<()> {
-        let Some(first) = steps.get(..1) else {
+        let Some(first) = steps.get(..1).filter(|_| self.peer != Peer::None) else {
             return Ok(());
         };
         self.start(upstream)?;
-        if let Some(running) = &self.running {
-            self.idle = running.subject().idle(steps, false)?;
+        if let Some(subject) = &self.subject {
+            self.idle = subject.idle(steps, false)?;
         }
         self.start(upstream)?;
-        if let Some(running) = &self.running {
-            self.fetched = running.subject().idle(first, true)?;
+        if let Some(subject) = &self.subject {
+            self.fetched = subject.idle(first, true)?;
         }
-        self.running = None;
+        self.end();
         Ok(())
     }
 
     fn measure_round(&mut self, amount: Amount) -> io::Result<()> {
-        if let Some(running) = &self.running {
-            self.rounds.push(running.subject().round(amount)?);
+        if let Some(subject) = &self.subject {
+            self.rounds.push(subject.round(amount)?);
         }
         Ok(())
     }
@@ -279,7 +302,7 @@ fn surroundings(contenders: &[Contender], rounds: usize, took: u64) -> String {
     let kernel = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
     let versions: Vec<String> = contenders
         .iter()
-        .filter(|contender| contender.peer != Peer::Std)
+        .filter(|contender| !matches!(contender.peer, Peer::None | Peer::Std))
         .map(|contender| version(contender.peer, &contender.program))
         .collect();
     format!(
@@ -292,7 +315,7 @@ fn surroundings(contenders: &[Contender], rounds: usize, took: u64) -> String {
 /// The line in which a program says which version it is of.
 fn version(peer: Peer, program: &Path) -> String {
     let option = match peer {
-        Peer::Smol | Peer::Std => "--version",
+        Peer::None | Peer::Smol | Peer::Std => "--version",
         Peer::Haproxy | Peer::Nginx => "-v",
         Peer::Stunnel => "-version",
     };

@@ -2,7 +2,7 @@
 
 use crate::{
     client::{Client, Target},
-    usage::{cpu, usage},
+    usage::{Usage, cpu, own_cpu, usage},
     wire::Stream,
 };
 use std::{
@@ -31,7 +31,32 @@ const OPENING: usize = 32;
 /// Whom the work is for, and whose time it costs.
 pub(crate) struct Subject {
     pub(crate) target: Target,
-    pub(crate) pid: u32,
+    pub(crate) payer: Payer,
+}
+
+/// Whose processor time counts.
+#[derive(Clone, Copy)]
+pub(crate) enum Payer {
+    /// A proxy with its children.
+    Tree(u32),
+    /// This process: there is no proxy, and the clients do their own TLS.
+    Ourselves,
+}
+
+impl Payer {
+    fn cpu(self) -> io::Result<Duration> {
+        match self {
+            Payer::Tree(pid) => cpu(pid),
+            Payer::Ourselves => own_cpu(),
+        }
+    }
+
+    fn usage(self) -> io::Result<Usage> {
+        match self {
+            Payer::Tree(pid) => usage(pid),
+            Payer::Ourselves => Err(io::Error::other("there is no proxy")),
+        }
+    }
 }
 
 /// How much of everything.
@@ -130,12 +155,12 @@ impl Subject {
             clients.push(self.log_in(256 * 1024)?);
         }
         let each = count.div_ceil(BULK as u64);
-        let (before, began) = (cpu(self.pid)?, Instant::now());
+        let (before, began) = (self.payer.cpu()?, Instant::now());
         in_parallel(clients, |mut client| {
             (0..each).try_for_each(|_| transfer(&mut client, kib))?;
             Ok(client)
         })?;
-        let (took, spent) = (began.elapsed(), cpu(self.pid)? - before);
+        let (took, spent) = (began.elapsed(), self.payer.cpu()? - before);
         let mib = (each * BULK as u64 * kib) as f64 / 1024.0;
         Ok((spent.as_secs_f64() / mib * 1024.0, mib / took.as_secs_f64()))
     }
@@ -143,7 +168,7 @@ impl Subject {
     /// Logins per second, and CPU milliseconds for each.
     fn logins(&self, duration: Duration) -> io::Result<(f64, f64)> {
         let count = AtomicUsize::new(0);
-        let (before, began) = (cpu(self.pid)?, Instant::now());
+        let (before, began) = (self.payer.cpu()?, Instant::now());
         in_parallel(0..LOGGING_IN, |_| {
             while began.elapsed() < duration {
                 self.log_in(4096)?.log_out()?;
@@ -151,7 +176,7 @@ impl Subject {
             }
             Ok(())
         })?;
-        let (took, spent) = (began.elapsed(), cpu(self.pid)? - before);
+        let (took, spent) = (began.elapsed(), self.payer.cpu()? - before);
         let count = count.into_inner() as f64;
         Ok((
             count / took.as_secs_f64(),
@@ -210,7 +235,7 @@ impl Subject {
     /// `fetched`: each has fetched a message of 256 KiB before.
     pub(crate) fn idle(&self, steps: &[usize], fetched: bool) -> io::Result<Vec<Idle>> {
         self.log_in(4096)?.log_out()?;
-        let base = usage(self.pid)?;
+        let base = self.payer.usage()?;
         let mut sessions: Vec<Stream> = Vec::new();
         let mut result = Vec::new();
         for &step in steps {
@@ -230,10 +255,10 @@ impl Subject {
             sessions.extend(opened.into_iter().flatten());
             // What logins leave behind (resumption, timers) comes to rest.
             thread::sleep(Duration::from_secs(1));
-            let before = usage(self.pid)?;
+            let before = self.payer.usage()?;
             let began = Instant::now();
             thread::sleep(Duration::from_secs(2));
-            let cpu = (cpu(self.pid)? - before.cpu).as_secs_f64();
+            let cpu = (self.payer.cpu()? - before.cpu).as_secs_f64();
             result.push(Idle {
                 sessions: step,
                 kib: (before.pss as f64 - base.pss as f64) / sessions.len() as f64,

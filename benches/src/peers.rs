@@ -2,7 +2,7 @@
 
 use crate::{
     client::Target,
-    load::Subject,
+    load::{Payer, Subject},
     upstream::{USER, Upstream},
     usage::{Usage, usage},
 };
@@ -23,6 +23,8 @@ use tempfile::TempDir;
 /// A proxy that can be measured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Peer {
+    /// No proxy: clients that do their own TLS, for what that costs them
+    None,
     /// `emailproxy --runtime smol`
     Smol,
     /// `emailproxy --runtime std`
@@ -39,6 +41,7 @@ impl Peer {
     /// As the table names it.
     pub(crate) fn title(self) -> &'static str {
         match self {
+            Peer::None => "no proxy",
             Peer::Smol => "emailproxy, smol",
             Peer::Std => "emailproxy, std",
             Peer::Haproxy => "HAProxy",
@@ -50,6 +53,7 @@ impl Peer {
     /// The program, where there is one.
     pub(crate) fn program(self, emailproxy: &Path) -> Option<PathBuf> {
         match self {
+            Peer::None => std::env::current_exe().ok(),
             Peer::Smol | Peer::Std => Some(emailproxy.to_path_buf()),
             Peer::Haproxy => installed("haproxy"),
             Peer::Nginx => installed("nginx"),
@@ -94,6 +98,7 @@ impl Running {
 
         let mut command = Command::new(program);
         match peer {
+            Peer::None => return Err(io::Error::other("there is nothing to start")),
             Peer::Smol | Peer::Std => {
                 fs::write(path("emailproxy.config"), emailproxy(ports, upstream))?;
                 let runtime = match peer {
@@ -221,7 +226,7 @@ impl Running {
     pub(crate) fn subject(&self) -> Subject {
         Subject {
             target: self.target(Protocol::Imap),
-            pid: self.pid(),
+            payer: Payer::Tree(self.pid()),
         }
     }
 

@@ -16,14 +16,14 @@ use rcgen::{
     KeyPair, KeyUsagePurpose,
 };
 use rustls::{
-    ServerConfig, ServerConnection, StreamOwned,
+    ClientConfig, RootCertStore, ServerConfig, ServerConnection, StreamOwned,
     crypto::aws_lc_rs::{self, Ticketer},
 };
-use rustls_pki_types::PrivatePkcs8KeyDer;
+use rustls_pki_types::{CertificateDer, PrivatePkcs8KeyDer, pem::PemObject as _};
 use std::{
     io::{self, BufRead as _},
     net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream},
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     sync::Arc,
     thread,
@@ -55,7 +55,7 @@ pub struct Upstream {
     /// PEM: the system's certificates, as an installation has them, and this server's authority.
     pub authorities: PathBuf,
     child: Child,
-    folder: TempDir,
+    _folder: TempDir,
 }
 
 impl Upstream {
@@ -92,13 +92,8 @@ impl Upstream {
             token,
             authorities,
             child,
-            folder,
+            _folder: folder,
         })
-    }
-
-    /// A folder for files that belong to a measurement; it goes with this value.
-    pub fn folder(&self) -> &std::path::Path {
-        self.folder.path()
     }
 }
 
@@ -114,21 +109,41 @@ impl Drop for Upstream {
 ///
 /// # Errors
 /// No socket, no randomness, no file.
-pub fn serve(authorities: PathBuf) -> io::Result<()> {
-    let (config, ca) = certificate()?;
-    let system = std::fs::read("/etc/ssl/certs/ca-certificates.crt").unwrap_or_default();
-    std::fs::write(authorities, [system, ca.into_bytes()].concat())?;
-    let ports = [
-        listen(Some(config.clone()), imap::serve)?,
-        listen(Some(config.clone()), pop::serve)?,
-        listen(Some(config), smtp::serve)?,
-        listen(None, token::serve)?,
-    ];
-    println!("{} {} {} {}", ports[0], ports[1], ports[2], ports[3]);
+pub fn serve(authorities: &Path) -> io::Result<()> {
+    let [imap, pop, smtp, token] = open(authorities)?;
+    println!("{imap} {pop} {smtp} {token}");
     for line in io::stdin().lines() {
         line?;
     }
     Ok(())
+}
+
+/// A client that trusts whom the file names.
+pub(crate) fn trusting(authorities: &Path) -> io::Result<Arc<ClientConfig>> {
+    let mut roots = RootCertStore::empty();
+    for certificate in CertificateDer::pem_file_iter(authorities).map_err(io::Error::other)? {
+        // A system's bundle may hold some that rustls does not like.
+        let _ = roots.add(certificate.map_err(io::Error::other)?);
+    }
+    let config = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
+        .with_safe_default_protocol_versions()
+        .map_err(io::Error::other)?
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    Ok(Arc::new(config))
+}
+
+/// Opens the sockets for IMAP, POP, SMTP and tokens, which are served as long as the process lives; returns their ports.
+pub(crate) fn open(authorities: &Path) -> io::Result<[u16; 4]> {
+    let (config, ca) = certificate()?;
+    let system = std::fs::read("/etc/ssl/certs/ca-certificates.crt").unwrap_or_default();
+    std::fs::write(authorities, [system, ca.into_bytes()].concat())?;
+    Ok([
+        listen(Some(config.clone()), imap::serve)?,
+        listen(Some(config.clone()), pop::serve)?,
+        listen(Some(config), smtp::serve)?,
+        listen(None, token::serve)?,
+    ])
 }
 
 /// Accepts for ever, each connection on a thread of its own.

@@ -65,6 +65,14 @@ pub fn cpu(pid: u32) -> io::Result<Duration> {
     Ok(ticks_to_time(ticks))
 }
 
+/// CPU time of this process without its children.
+///
+/// # Errors
+/// There is no `/proc`.
+pub fn own_cpu() -> io::Result<Duration> {
+    Ok(ticks_to_time(Stat::read(std::process::id())?.own_ticks))
+}
+
 fn of_one(pid: u32) -> io::Result<Usage> {
     let stat = Stat::read(pid)?;
     let rollup = fs::read_to_string(format!("/proc/{pid}/smaps_rollup"))?;
@@ -114,6 +122,9 @@ fn tree(root: u32) -> io::Result<Vec<u32>> {
 /// `/proc/PID/stat` (proc(5)).
 struct Stat {
     parent: u32,
+    /// User and system time of the process itself.
+    own_ticks: u64,
+    /// And of children that have been waited for.
     ticks: u64,
     threads: usize,
 }
@@ -131,7 +142,7 @@ impl Stat {
         };
         Ok(Stat {
             parent: field(4) as u32,
-            // Its own user and system time, and that of children that have been waited for.
+            own_ticks: field(14) + field(15),
             ticks: field(14) + field(15) + field(16) + field(17),
             threads: field(20) as usize,
         })

@@ -35,7 +35,7 @@ struct Args {
         long,
         value_delimiter = ',',
         value_name = "PEER,PEER...",
-        default_value = "smol,std,haproxy,nginx,stunnel"
+        default_value = "none,smol,std,haproxy,nginx,stunnel"
     )]
     peers: Vec<Peer>,
 
@@ -84,7 +84,7 @@ fn run(args: Args) -> io::Result<()> {
     };
     setrlimit(Resource::Nofile, raised)?;
     if let Some(authorities) = args.upstream {
-        return upstream::serve(authorities);
+        return upstream::serve(&authorities);
     }
     if args.instructions {
         return count::run();
