@@ -7,7 +7,7 @@ use crate::{
     timer::Timer,
 };
 use proxy_proto::Side;
-use proxy_runtime::{Course, Failure, Progress, Relayed, SessionRecord, Why};
+use proxy_runtime::{Course, Failure, Progress, Relayed, SessionRecord, Why, pace};
 use std::{
     future::{Future, poll_fn},
     io,
@@ -89,9 +89,11 @@ impl Relay {
         {
             self.up.give_up();
         }
+        let before = up + down;
         let (up, down) = (self.up.since(up), self.down.since(down));
         if up.moved || down.moved {
             self.record.relayed(self.down.moved, self.up.moved);
+            pace::moved(self.up.moved + self.down.moved - before);
         }
         if let Some(why) = self.course.after(up, down) {
             return Poll::Ready(why);
@@ -197,6 +199,7 @@ impl Direction {
                 return Poll::Pending;
             }
             if left == 0 {
+                pace::give_way();
                 if let Err(error) = from.rest(cx) {
                     self.ended = true;
                     self.failure = Some(error);

@@ -6,7 +6,7 @@ use crate::{
     wait::{Interest, Level, Stop, Wait},
 };
 use proxy_proto::Side;
-use proxy_runtime::{Course, Failure, Progress, Relayed, SessionRecord, Why};
+use proxy_runtime::{Course, Failure, Progress, Relayed, SessionRecord, Why, pace};
 use std::{
     io,
     time::{Duration, Instant},
@@ -72,9 +72,11 @@ impl Relay {
         let up_waits = up_waits.unwrap_or_else(|failure| self.broke(Side::Client, failure));
         let down_waits = self.down.go_on(&mut self.server, &mut self.client);
         let down_waits = down_waits.unwrap_or_else(|failure| self.broke(Side::Server, failure));
+        let before = up + down;
         let (up, down) = (self.up.since(up), self.down.since(down));
         if up.moved || down.moved {
             record.relayed(self.down.moved, self.up.moved);
+            pace::moved(self.up.moved + self.down.moved - before);
         }
         if let Some(why) = self.course.after(up, down) {
             return Some(why);
@@ -230,6 +232,7 @@ impl Direction {
                 return Ok(Waits::Never);
             }
             if left == 0 {
+                pace::give_way();
                 return Ok(Waits::Turn);
             }
             self.fill(from);

@@ -12,6 +12,7 @@
 //!                    OutgoingProxy ── Dialogue                outgoing.rs: SOCKS5 and HTTP CONNECT
 //!                    Driver                                   driver.rs: a session up to its relay
 //!                    Course                                   course.rs: when a relay is over
+//!                    pace                                     pace.rs: room for short answers beside bulk
 //!                    trouble                                  what to tell when it fails
 //! ```
 //!
@@ -44,6 +45,7 @@ mod listeners;
 mod networks;
 mod observe;
 mod outgoing;
+pub mod pace;
 mod proxy_header;
 mod sockets;
 #[cfg(any(test, feature = "testing"))]
