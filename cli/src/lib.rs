@@ -10,6 +10,7 @@
 //!
 //! - [`accounts`]: what is done to saved values without serving: another password, secrets encrypted beforehand.
 //! - [`args`]: the command line, which is the Python tool's and more.
+//! - [`board`]: standard error, where a prompt or a countdown survives log lines.
 //! - [`log`]: text to standard error or to a rotated file; secrets stay out.
 //! - [`signals`]: reload, debug, end.
 //! - [`consent`]: how a user is asked: the browser's redirect is received, or pasted.
@@ -50,6 +51,7 @@
 
 pub mod accounts;
 pub mod args;
+pub mod board;
 pub mod consent;
 pub mod demo;
 mod gate;

@@ -10,6 +10,7 @@ mod rolling;
 
 pub use rolling::RollingFile;
 
+use crate::board;
 use line::{Beginning, Fields, Line};
 use std::{
     io::{self, Write},
@@ -186,9 +187,23 @@ impl<'a> MakeWriter<'a> for Output {
 
     fn make_writer(&'a self) -> Self::Writer {
         match self {
-            Output::Stderr => Box::new(io::stderr()),
+            Output::Stderr => Box::new(Board(board::stderr())),
             Output::File(file) => Box::new(Shared(Arc::clone(file))),
         }
+    }
+}
+
+/// A line's way to standard error, past what is shown below it.
+struct Board(board::Board);
+
+impl Write for Board {
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        self.0.write(line)?;
+        Ok(line.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
     }
 }
 

@@ -12,6 +12,7 @@ mod errand;
 mod flight;
 mod grant;
 mod login;
+mod overview;
 pub mod rekey;
 mod saved;
 mod saving;
@@ -29,12 +30,16 @@ pub use ahead::OpenSession;
 use brake::Brake;
 pub use denial::Denial;
 use flight::{AccountState, Turn, Turns};
-use login::is_checked_by_provider;
+use login::{Purpose, is_checked_by_provider};
+pub use overview::{
+    AccountOverview, Authorised, Consents, Counts, Standing, TimeSpent, TokenRequests,
+};
+use overview::{Remembered, Tally};
 use proxy_proto::{BoxFuture, Mechanism, Protocol, Secret};
 use saved::{Form, Holdings, Opened};
 use std::{
     collections::{HashMap, HashSet},
-    net::IpAddr,
+    net::{IpAddr, Ipv4Addr},
     sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock},
     thread::available_parallelism,
     time::{Duration, SystemTime, UNIX_EPOCH},
@@ -148,6 +153,8 @@ pub struct Authenticator {
     /// Accounts of catch-alls that have got a section since the settings were read: lower case to its spelling.
     spellings: Mutex<HashMap<String, Arc<str>>>,
     turns: Turns,
+    tally: Tally,
+    remembered: Remembered,
 }
 
 impl Authenticator {
@@ -156,6 +163,7 @@ impl Authenticator {
         let threads = available_parallelism()
             .map_or(1, |n| n.get().div_ceil(2))
             .min(4);
+        parts.consent.configured(&parts.settings.options);
         Ok(Arc::new(Authenticator {
             settings: RwLock::new(parts.settings),
             saver: parts.saver,
@@ -172,11 +180,14 @@ impl Authenticator {
             sessions: ahead::Sessions::default(),
             spellings: Mutex::default(),
             turns: Turns::default(),
+            tally: Tally::default(),
+            remembered: Remembered::default(),
         }))
     }
 
     /// Replaces the settings (SIGHUP); results that come in under other settings of their account are dropped.
     pub fn reload(&self, settings: Arc<Settings>) {
+        self.consent.configured(&settings.options);
         *self
             .settings
             .write()
@@ -189,6 +200,45 @@ impl Authenticator {
 
     /// Answers a login. Dropping the future withdraws the login only: what it began goes on.
     pub async fn token(self: &Arc<Self>, attempt: Attempt) -> Result<Token, Denial> {
+        let (account, access) = self.answer(&attempt, Purpose::Login).await?;
+        let tag = self.token_tag(&access);
+        self.state(&account.name, |state| state.refusals.hand_out(tag));
+        Ok(Token {
+            token: access,
+            user: sasl_user(&account, attempt.protocol),
+            mechanism: account.sasl_mechanism,
+        })
+    }
+
+    /// Obtains a token of the account now and saves it, as a login would, for whoever sits at the command line. `afresh`: even where
+    /// what is saved would serve. Dropping the future leaves on its way what it began.
+    ///
+    /// # Errors
+    ///
+    /// As for a login.
+    pub async fn authorise(
+        self: &Arc<Self>,
+        user: &str,
+        password: Secret,
+        afresh: bool,
+    ) -> Result<Authorised, Denial> {
+        let attempt = Attempt {
+            user: user.into(),
+            password,
+            protocol: Protocol::Imap,
+            client: Ipv4Addr::LOCALHOST.into(),
+            rejected: None,
+        };
+        let (account, _) = self.answer(&attempt, Purpose::Command { afresh }).await?;
+        Ok(self.authorised(&account).await)
+    }
+
+    /// The account that is meant, and its access token.
+    async fn answer(
+        self: &Arc<Self>,
+        attempt: &Attempt,
+        purpose: Purpose,
+    ) -> Result<(Arc<Account>, Secret), Denial> {
         let user = clean(&attempt.user, &[]);
         if attempt.password.is_empty() {
             return Err(Denial::Denied(format!("no password was given for {user}")));
@@ -200,18 +250,13 @@ impl Authenticator {
         }
         let settings = self.settings();
         let Some(account) = self.account_with_section(&settings, &attempt.user).await else {
-            return Err(self.unknown(&attempt, &user).await);
+            return Err(self.unknown(attempt, &user).await);
         };
-        let access = self
-            .access_token(&settings, &account, &attempt, &user)
-            .await?;
-        let tag = self.token_tag(&access);
-        self.state(&account.name, |state| state.refusals.hand_out(tag));
-        Ok(Token {
-            token: access,
-            user: sasl_user(&account, attempt.protocol),
-            mechanism: account.sasl_mechanism,
-        })
+        let result = self
+            .access_token(&settings, &account, attempt, &user, purpose)
+            .await;
+        self.note(&account.name, result.as_ref().err());
+        Ok((account, result?))
     }
 
     /// Waits until what was to be saved is saved; gives what the store has refused once more. For the end of the process.

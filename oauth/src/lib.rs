@@ -32,7 +32,7 @@
 //! ```no_run
 //! use oauth::{
 //!     authenticator::{Attempt, Authenticator, NEW_ITERATIONS, Parts, SystemClock},
-//!     consent::{CodeAnswer, CodeRequest, Consent, ConsentError, DeviceRequest},
+//!     consent::{CodeAnswer, CodeRequest, Consent, ConsentError, DeviceRequest, Shown},
 //!     settings::Settings,
 //!     store::{FileStore, Saver},
 //!     transport::Http,
@@ -46,10 +46,10 @@
 //! impl Consent for Printed {
 //!     fn ask_code(&self, request: CodeRequest) -> BoxFuture<Result<CodeAnswer, ConsentError>> {
 //!         println!("{}: {}", request.who.account, (request.url)(&request.redirect_uri));
-//!         Box::pin(async { Err(ConsentError("this program cannot receive redirects".into())) })
+//!         Box::pin(async { Err(ConsentError::Unable("this program cannot receive redirects".into())) })
 //!     }
 //!
-//!     fn show_device(&self, request: DeviceRequest) -> Box<dyn Send + Sync> {
+//!     fn show_device(&self, request: DeviceRequest) -> Box<dyn Shown> {
 //!         println!("enter {} at {}", request.user_code, request.verification_uri);
 //!         Box::new(())
 //!     }

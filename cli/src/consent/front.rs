@@ -1,9 +1,11 @@
 //! Chooses how the user is asked, and says it in the log.
 
-use super::{Receiver, Terminal, circumstances, receiver, terminal};
+use super::{Receiver, Terminal, Waiting, WaitingConsent, circumstances, receiver, waiting::Place};
 use async_io::Timer;
 use futures_lite::{FutureExt, future};
-use oauth::consent::{CodeAnswer, CodeRequest, Consent, ConsentError, DeviceRequest, Who};
+use oauth::consent::{
+    CodeAnswer, CodeRequest, Consent, ConsentError, DeviceRequest, Outcome, Shown, Who,
+};
 use proxy_proto::BoxFuture;
 use std::sync::Arc;
 use tracing::{info, warn};
@@ -34,16 +36,18 @@ pub struct Announcement<'a> {
 /// Called for every announcement, beside the log.
 pub type Announce = Arc<dyn Fn(&Announcement<'_>) + Send + Sync>;
 
-/// The command's way to ask a user.
+/// The command's way to ask a user; clones are the same one.
+#[derive(Clone)]
 pub struct Front {
     way: Way,
     receiver: Receiver,
     terminal: Terminal,
+    waiting: Waiting,
     announce: Option<Announce>,
 }
 
 impl Front {
-    /// Asks in this way. `announce` is told as well what the log is told.
+    /// Asks in this way, and keeps the list of those who wait. `announce` is told as well what the log is told.
     pub fn new(
         way: Way,
         receiver: Receiver,
@@ -54,114 +58,166 @@ impl Front {
             way,
             receiver,
             terminal,
+            waiting: Waiting::default(),
             announce,
         }
+    }
+
+    /// The consents that wait for their user.
+    pub fn waiting(&self) -> Waiting {
+        self.waiting.clone()
     }
 }
 
 impl Consent for Front {
     fn ask_code(&self, request: CodeRequest) -> BoxFuture<Result<CodeAnswer, ConsentError>> {
-        let (way, receiver, terminal) = (self.way, self.receiver.clone(), self.terminal.clone());
-        let announce = self.announce.clone();
+        let front = self.clone();
         Box::pin(async move {
             let expires_in = request.expires_in;
             let late = async {
                 Timer::after(expires_in).await;
-                Err(ConsentError(format!(
+                Err(ConsentError::Unable(format!(
                     "nobody gave permission for {} within {} seconds; check mail again to start over",
                     request.who.account,
                     expires_in.as_secs(),
                 )))
             };
-            ask(way, &receiver, &terminal, announce.as_ref(), &request)
-                .or(late)
-                .await
+            front.ask(&request).or(late).await
         })
     }
 
-    fn show_device(&self, request: DeviceRequest) -> Box<dyn Send + Sync> {
-        let url = request
-            .verification_uri_complete
-            .as_deref()
-            .unwrap_or(&request.verification_uri);
-        announce(
-            self.announce.as_ref(),
-            &Announcement {
-                who: &request.who,
-                url,
-                code: Some(&request.user_code),
-            },
-        );
-        Box::new(())
-    }
-}
-
-async fn ask(
-    way: Way,
-    receiver: &Receiver,
-    terminal: &Terminal,
-    also: Option<&Announce>,
-    request: &CodeRequest,
-) -> Result<CodeAnswer, ConsentError> {
-    let listening = match way {
-        Way::Paste => None,
-        Way::Receiver => Some(receiver.open(request).await?),
-        Way::Auto | Way::Both => match receiver.open(request).await {
-            Ok(listening) => Some(listening),
-            Err(error) if way == Way::Both || terminal.is_interactive() => {
-                warn!(account = %request.who.account, "{}", error.0);
-                None
-            }
-            Err(error) => return Err(error),
-        },
-    };
-    let redirect_uri = listening.as_ref().map_or(
-        request.redirect_uri.as_str(),
-        receiver::Waiting::redirect_uri,
-    );
-    let url = (request.url)(redirect_uri);
-    announce(
-        also,
-        &Announcement {
-            who: &request.who,
-            url: &url,
-            code: None,
-        },
-    );
-    let prompting = match (way, &listening) {
-        (Way::Auto | Way::Receiver, Some(_)) => None,
-        (_, None) => Some(terminal.ask(request, redirect_uri, &url)?),
-        // The receiver goes on alone where standard input has ended.
-        (_, Some(_)) => terminal.ask(request, redirect_uri, &url).ok(),
-    };
-    match (&listening, &prompting) {
-        (Some(listening), Some(prompting)) => {
-            let pasted = async {
-                match prompting.answer().await {
-                    Ok(answer) => answer,
-                    Err(_) => future::pending().await,
-                }
-            };
-            Ok(listening.answer().or(pasted).await)
+    fn show_device(&self, request: DeviceRequest) -> Box<dyn Shown> {
+        let place = self.waiting.begin_device(&request);
+        self.announce(&request.who, &place.shown, Some(&request.user_code));
+        let at_terminal = self.terminal.is_interactive();
+        if at_terminal {
+            self.terminal.show(&place.shown);
         }
-        (Some(listening), None) => Ok(listening.answer().await),
-        (None, Some(prompting)) => terminal::Waiting::answer(prompting).await,
-        (None, None) => Err(ConsentError("there is no way to ask for permission".into())),
+        self.terminal.count_down(&self.waiting);
+        Box::new(OnDisplay {
+            place,
+            tell: at_terminal.then(|| self.terminal.clone()),
+        })
     }
 }
 
-/// One line, so that scripts find address and account together.
-fn announce(also: Option<&Announce>, what: &Announcement<'_>) {
-    let circumstances = circumstances(what.who);
-    let (account, url) = (&what.who.account, what.url);
-    match what.code {
-        None => info!("{account} needs your permission ({circumstances}); open {url}"),
-        Some(code) => info!(
-            "{account} needs your permission ({circumstances}); enter the code {code} at {url}"
-        ),
+/// A device code that is shown.
+struct OnDisplay {
+    place: Place,
+    tell: Option<Terminal>,
+}
+
+impl Shown for OnDisplay {
+    fn dismissed(&self) -> BoxFuture<()> {
+        self.place.dismissed()
     }
-    if let Some(also) = also {
-        also(what);
+
+    fn ended(&self, outcome: &Outcome) {
+        if let Some(terminal) = &self.tell {
+            terminal.tell(&self.place.shown.account, outcome);
+        }
+    }
+}
+
+impl Front {
+    async fn ask(&self, request: &CodeRequest) -> Result<CodeAnswer, ConsentError> {
+        let Front {
+            way,
+            receiver,
+            terminal,
+            waiting,
+            ..
+        } = self;
+        let mut unheard = None;
+        let listening = match way {
+            Way::Paste => None,
+            Way::Receiver | Way::Auto | Way::Both => match receiver.open(request).await {
+                Ok(listening) => Some(listening),
+                Err(error) => {
+                    let reading =
+                        *way == Way::Both || (*way == Way::Auto && terminal.is_interactive());
+                    if !reading && !waiting.is_attended() {
+                        return Err(error);
+                    }
+                    if let ConsentError::Unable(text) = &error {
+                        warn!(account = %request.who.account, "{text}");
+                    }
+                    unheard = Some(error);
+                    None
+                }
+            },
+        };
+        let redirect_uri = listening.as_ref().map_or(
+            request.redirect_uri.as_str(),
+            receiver::Waiting::redirect_uri,
+        );
+        let url = (request.url)(redirect_uri);
+        let reads = match way {
+            Way::Paste | Way::Both => true,
+            Way::Auto => listening.is_none() && terminal.is_interactive(),
+            Way::Receiver => false,
+        };
+        // In the list before anything is read: a script may have written the address ahead.
+        let place = waiting.begin_code(request, redirect_uri, &url);
+        let reading = reads.then(|| terminal.read(waiting));
+        if let (Some(Err(error)), None, false) = (&reading, &listening, waiting.is_attended()) {
+            return Err(unheard.unwrap_or_else(|| error.clone()));
+        }
+        self.announce(&request.who, &place.shown, None);
+        let at_terminal = matches!(reading, Some(Ok(())));
+        if at_terminal {
+            terminal.show(&place.shown);
+        }
+        terminal.count_down(waiting);
+        let received = async {
+            match &listening {
+                Some(listening) => Ok(listening.answer().await),
+                None => future::pending().await,
+            }
+        };
+        let handed_over = async { place.answer().await.ok_or(ConsentError::Dismissed) };
+        let closed = async {
+            if !at_terminal || listening.is_some() || waiting.is_attended() {
+                future::pending::<()>().await;
+            }
+            Err(terminal.ended().await)
+        };
+        let mut answer = received.or(handed_over).or(closed).await?;
+        self.follow(&request.who, &mut answer, at_terminal);
+        Ok(answer)
+    }
+
+    /// Lets the terminal know the outcome as well, whichever way the answer has come.
+    fn follow(&self, who: &Who, answer: &mut CodeAnswer, at_terminal: bool) {
+        if !at_terminal {
+            return;
+        }
+        let (outcome, outcomes) = async_channel::bounded(1);
+        let asker = std::mem::replace(&mut answer.outcome, outcome);
+        let (terminal, account) = (self.terminal.clone(), who.account.clone());
+        smol::spawn(async move {
+            let outcome = outcomes.recv().await.unwrap_or_else(|_| {
+                Err("the proxy could not finish it; its log has the details".to_owned())
+            });
+            terminal.tell(&account, &outcome);
+            let _ = asker.try_send(outcome);
+        })
+        .detach();
+    }
+
+    /// One line, so that scripts find address and account together.
+    fn announce(&self, who: &Who, shown: &WaitingConsent, code: Option<&str>) {
+        let circumstances = circumstances(who);
+        let (account, url) = (&who.account, shown.url());
+        match code {
+            None => info!("{account} needs your permission ({circumstances}); open {url}"),
+            Some(code) => info!(
+                "{account} needs your permission ({circumstances}); enter the code {code} at {url}"
+            ),
+        }
+        if let Some(also) = &self.announce {
+            also(&Announcement { who, url, code });
+        }
     }
 }
 

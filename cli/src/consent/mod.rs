@@ -1,17 +1,23 @@
 //! How a user is asked for permission.
 //!
-//! [`Front`] chooses between the [`Receiver`], which catches the browser's final redirect on this machine, and the [`Terminal`],
-//! where the address of the final page is pasted. Both tell several accounts that wait at the same time apart by `state`.
+//! [`Front`] announces each consent and puts it into the list of those that wait ([`Waiting`]). It is answered by the [`Receiver`],
+//! which catches the browser's final redirect on this machine, or through the list: by an address that is pasted at the
+//! [`Terminal`], in the web console, or over the control channel. Several that wait at the same time are told apart by `state`. A
+//! device code is in the list too; the provider knows when it has been entered.
 
 mod address;
 mod front;
 mod page;
+mod qr;
 mod receiver;
 mod terminal;
+mod waiting;
 
 pub use front::{Announce, Announcement, Front, Way};
+pub use qr::qr_svg;
 pub use receiver::Receiver;
 pub use terminal::Terminal;
+pub use waiting::{Ask, Attendance, Waiting, WaitingConsent};
 
 use oauth::consent::Who;
 use proxy_proto::Secret;
@@ -43,6 +49,7 @@ fn belonging_to<'a>(states: impl Iterator<Item = &'a Secret>, given: &str) -> Op
 /// What every surface says about a login that waits: where it comes from, and whether its password is a new one.
 fn circumstances(who: &Who) -> String {
     let mut text = match who.client {
+        Some(client) if who.user != who.account => format!("login as {} from {client}", who.user),
         Some(client) => format!("login from {client}"),
         None => "asked for at the command line".to_owned(),
     };

@@ -7,20 +7,34 @@ use hyper::{
     body::Bytes,
     header::{self, HeaderValue},
 };
-use oauth::consent::Who;
+use oauth::consent::{Granted, Who};
 
 /// What is sent back.
 pub(super) type Page = Response<Full<Bytes>>;
 
 /// The token was obtained.
-pub(super) fn success(who: &Who) -> Page {
-    html(
-        StatusCode::OK,
-        "Signed in",
-        &format!("{} can now be used from your mail program.", who.account),
-        "You can close this page.",
-        Some(who),
-    )
+pub(super) fn success(who: &Who, granted: &Granted) -> Page {
+    let account = &who.account;
+    let text = format!("{account} can now be used from your mail program.");
+    match &granted.other_person {
+        None => html(
+            StatusCode::OK,
+            "Signed in",
+            &text,
+            "You can close this page.",
+            Some(who),
+        ),
+        Some(other) => html(
+            StatusCode::OK,
+            "Signed in, by somebody else",
+            &format!("The provider says that {other} approved, not {account}. {text}"),
+            &format!(
+                "If that is not what you meant, sign out at the provider and approve again as {account}: \
+                 emailproxy authorise --fresh {account}"
+            ),
+            Some(who),
+        ),
+    }
 }
 
 /// The user came back, but there is no token.

@@ -91,18 +91,18 @@ impl Receiver {
     /// When the address cannot be listened on; says what to do about it.
     pub async fn open(&self, request: &CodeRequest) -> Result<Waiting, ConsentError> {
         let configured = address::parse(&request.redirect_uri).map_err(|error| {
-            ConsentError(format!(
+            ConsentError::Unable(format!(
                 "redirect_uri {error}; correct it in the account's section"
             ))
         })?;
         let listen = match &request.redirect_listen_address {
             Some(text) => address::parse(text).map_err(|error| {
-                ConsentError(format!("redirect_listen_address {error}; correct it"))
+                ConsentError::Unable(format!("redirect_listen_address {error}; correct it"))
             })?,
             None => configured.clone(),
         };
         if listen.scheme() == "https" {
-            return Err(ConsentError(format!(
+            return Err(ConsentError::Unable(format!(
                 "the receiver speaks plain http, but {listen} is https; set redirect_listen_address = http://ADDRESS:PORT and \
                  forward the redirects to it, or paste the final address instead (--external-auth)"
             )));
@@ -269,7 +269,7 @@ fn cannot_listen(listen: &Url, error: &io::Error) -> ConsentError {
              paste the final address instead (--external-auth)"
         }
     };
-    ConsentError(format!(
+    ConsentError::Unable(format!(
         "cannot listen for the redirect on {shown} port {port} ({error}); {advice}"
     ))
 }
@@ -362,7 +362,7 @@ async fn respond(receiver: &Receiver, request: &Request<Incoming>, peer: SocketA
         None
     });
     match outcome.await {
-        Some(Ok(())) => page::success(&waiter.who),
+        Some(Ok(granted)) => page::success(&waiter.who, &granted),
         Some(Err(why)) => page::failure(&waiter.who, &why),
         None => page::failure(&waiter.who, "the proxy could not finish it."),
     }

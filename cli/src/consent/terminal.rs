@@ -1,11 +1,19 @@
-//! Asks for the address of the browser's final page on the terminal, or reads it from standard input where that is a pipe.
+//! Shows the consents that wait at the terminal, and reads addresses of final pages from it, or from standard input where that is a
+//! pipe.
 
-use super::{address, belonging_to, circumstances, is_answer, parameter};
-use oauth::consent::{CodeAnswer, CodeRequest, ConsentError, Who};
-use proxy_proto::Secret;
+use super::{Ask, Waiting, WaitingConsent, circumstances, qr};
+use crate::board::{self, Board};
+use async_io::Timer;
+use event_listener::Event;
+use futures_lite::FutureExt;
+use oauth::consent::{ConsentError, Outcome};
 use std::{
-    io::{self, BufRead, IsTerminal, Read, Write},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    io::{self, BufRead, IsTerminal, Read},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
 };
 use tracing::warn;
 
@@ -14,129 +22,180 @@ const LINE: u64 = 32 * 1024;
 
 /// What is read from; opened in a thread of its own when somebody is asked for the first time.
 type Input = Box<dyn BufRead>;
+type Open = Box<dyn FnOnce() -> Input + Send>;
 
 /// The terminal; clones are the same one.
 #[derive(Clone)]
 pub struct Terminal {
-    shared: Arc<Mutex<Shared>>,
-    interactive: bool,
+    shared: Arc<Shared>,
 }
 
 struct Shared {
-    waiting: Vec<Waiter>,
-    next: u64,
-    /// `None` once the reading thread has been started.
-    open: Option<Box<dyn FnOnce() -> Input + Send>>,
-    /// Nothing more will be read.
-    ended: bool,
-    output: Box<dyn Write + Send>,
+    board: Board,
+    interactive: bool,
+    input: Mutex<State>,
+    /// Rung when the input ends.
+    end: Event,
+    /// The status line is kept by a task.
+    counting: AtomicBool,
 }
 
-struct Waiter {
-    id: u64,
-    state: Secret,
-    who: Who,
-    redirect_uri: String,
-    answers: async_channel::Sender<CodeAnswer>,
-}
-
-/// A question on the terminal; withdrawn when dropped.
-pub struct Waiting {
-    terminal: Terminal,
-    id: u64,
-    answers: async_channel::Receiver<CodeAnswer>,
+enum State {
+    Unread(Open),
+    Reading,
+    Ended,
 }
 
 impl Default for Terminal {
-    /// Prompts on standard error and reads standard input.
+    /// Shows on standard error and reads standard input.
     fn default() -> Self {
         Terminal::new(
             || Box::new(io::BufReader::new(io::stdin())),
-            Box::new(io::stderr()),
+            board::stderr(),
             io::stdin().is_terminal(),
         )
     }
 }
 
 impl Terminal {
-    /// Prompts on `output` and reads what `open` opens (in a thread of its own). `interactive`: a person sits there.
+    /// Shows on `board` and reads what `open` opens (in a thread of its own). `interactive`: a person sits there.
     pub fn new(
         open: impl FnOnce() -> Input + Send + 'static,
-        output: Box<dyn Write + Send>,
+        board: Board,
         interactive: bool,
     ) -> Self {
         Terminal {
-            shared: Arc::new(Mutex::new(Shared {
-                waiting: Vec::new(),
-                next: 0,
-                open: Some(Box::new(open)),
-                ended: false,
-                output,
-            })),
-            interactive,
+            shared: Arc::new(Shared {
+                board,
+                interactive,
+                input: Mutex::new(State::Unread(Box::new(open))),
+                end: Event::new(),
+                counting: AtomicBool::new(false),
+            }),
         }
     }
 
     /// Whether a person sits there.
     pub fn is_interactive(&self) -> bool {
-        self.interactive
+        self.shared.interactive
     }
 
-    /// Prompts for the address of the final page that follows `url`.
+    /// Reads addresses for those in this list from now on.
     ///
     /// # Errors
     ///
-    /// When standard input has ended.
-    pub fn ask(
-        &self,
-        request: &CodeRequest,
-        redirect_uri: &str,
-        url: &str,
-    ) -> Result<Waiting, ConsentError> {
-        let mut shared = self.lock();
-        if shared.ended {
-            return Err(ended());
-        }
-        if let Some(open) = shared.open.take() {
-            let terminal = self.clone();
-            let thread = std::thread::Builder::new()
-                .name("terminal".into())
-                .spawn(move || terminal.read(open()));
-            if let Err(error) = thread {
-                shared.ended = true;
-                return Err(ConsentError(format!(
-                    "cannot read from the terminal: {error}"
-                )));
+    /// When the input has ended.
+    pub(super) fn read(&self, waiting: &Waiting) -> Result<(), ConsentError> {
+        let mut state = self.state();
+        match std::mem::replace(&mut *state, State::Reading) {
+            State::Reading => Ok(()),
+            State::Ended => {
+                *state = State::Ended;
+                Err(ended())
+            }
+            State::Unread(open) => {
+                let (terminal, waiting) = (self.clone(), waiting.clone());
+                let thread = std::thread::Builder::new()
+                    .name("terminal".into())
+                    .spawn(move || terminal.lines(open(), &waiting));
+                thread.map(drop).map_err(|error| {
+                    *state = State::Ended;
+                    ConsentError::Unable(format!("cannot read from the terminal: {error}"))
+                })
             }
         }
-        let (sender, answers) = async_channel::bounded(1);
-        let id = shared.next;
-        shared.next += 1;
-        shared.waiting.push(Waiter {
-            id,
-            state: request.state.clone(),
-            who: request.who.clone(),
-            redirect_uri: redirect_uri.to_owned(),
-            answers: sender,
-        });
-        shared.say(&format!(
-            "\nSign in as {} ({}). Open\n\n    {url}\n\nand paste the address of the page where the browser ends; it begins with {redirect_uri}\n> ",
-            request.who.account,
-            circumstances(&request.who),
-        ));
-        Ok(Waiting {
-            terminal: self.clone(),
-            id,
-            answers,
-        })
     }
 
-    fn lock(&self) -> MutexGuard<'_, Shared> {
-        self.shared.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Completes when the input has ended: nobody can paste any more.
+    pub(super) async fn ended(&self) -> ConsentError {
+        loop {
+            let end = self.shared.end.listen();
+            if matches!(*self.state(), State::Ended) {
+                return ended();
+            }
+            end.await;
+        }
+    }
+
+    /// Tells what to do about a consent, as far as it is not said in the log.
+    pub(super) fn show(&self, consent: &WaitingConsent) {
+        let mut text = format!(
+            "\n[{}] Sign in as {} ({}). ",
+            consent.id,
+            consent.account,
+            circumstances(&consent.who()),
+        );
+        match &consent.kind {
+            Ask::Browser { url, redirect_uri } => text.push_str(&format!(
+                "Open\n\n    {url}\n\nand paste the address of the page where the browser ends; it begins with {redirect_uri}\n"
+            )),
+            Ask::Device { url, code, .. } => text.push_str(&format!(
+                "Open\n\n    {url}\n\non any device and enter the code\n\n    {code}\n\n"
+            )),
+        }
+        self.shared.board.say(&text);
+        if let (Ask::Device { .. }, Some(columns)) = (&consent.kind, board::columns())
+            && self.shared.board.is_drawable()
+            && let Some(code) = qr::for_terminal(consent.url(), columns)
+        {
+            // A picture that nobody sees is no loss: the address stands above it.
+            let _ = self.shared.board.write(code.as_bytes());
+        }
+    }
+
+    /// Tells what became of a consent.
+    pub(super) fn tell(&self, account: &str, outcome: &Outcome) {
+        let text = match outcome {
+            Ok(granted) => match &granted.other_person {
+                None => format!("{account} is signed in.\n"),
+                Some(other) => format!(
+                    "{account} is signed in; but the provider says that it was {other} who approved.\n"
+                ),
+            },
+            Err(why) => format!("{account} is not signed in: {why}\n"),
+        };
+        self.shared.board.say(&text);
+    }
+
+    /// Keeps a status line with the time that is left, for as long as anybody waits. Nothing where nobody would see it.
+    pub(super) fn count_down(&self, waiting: &Waiting) {
+        if !self.shared.board.is_drawable() || self.shared.counting.swap(true, Ordering::SeqCst) {
+            return;
+        }
+        let (terminal, waiting) = (self.clone(), waiting.clone());
+        smol::spawn(async move {
+            loop {
+                let changed = waiting.changed();
+                let list = waiting.list();
+                if list.is_empty() {
+                    terminal.shared.counting.store(false, Ordering::SeqCst);
+                    // Somebody may have come between the look and the store.
+                    if waiting.list().is_empty()
+                        || terminal.shared.counting.swap(true, Ordering::SeqCst)
+                    {
+                        terminal.shared.board.set_status("");
+                        return;
+                    }
+                    continue;
+                }
+                let prompting = matches!(*terminal.state(), State::Reading);
+                terminal.shared.board.set_status(&status(&list, prompting));
+                let second = async {
+                    Timer::after(Duration::from_secs(1)).await;
+                };
+                changed.or(second).await;
+            }
+        })
+        .detach();
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        let input = &self.shared.input;
+        input.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Reads lines until the input ends.
-    fn read(&self, mut input: Input) {
+    fn lines(&self, mut input: Input, waiting: &Waiting) {
         let mut line = Vec::new();
         let mut skipping = false;
         loop {
@@ -151,114 +210,73 @@ impl Terminal {
                 }
             }
             let whole = line.ends_with(b"\n") || (line.len() as u64) < LINE;
+            if whole && self.shared.interactive {
+                self.shared.board.entered();
+            }
             if whole && !skipping {
-                self.pasted(String::from_utf8_lossy(&line).trim());
+                self.entered(String::from_utf8_lossy(&line).trim(), waiting);
             } else if whole {
-                self.lock().say("That line is too long for an address.\n> ");
+                self.shared
+                    .board
+                    .say("That line is too long for an address.\n");
             }
             skipping = !whole;
         }
-        let mut shared = self.lock();
-        shared.ended = true;
-        // Their channels close, and with them their questions.
-        shared.waiting.clear();
+        *self.state() = State::Ended;
+        self.shared.end.notify(usize::MAX);
     }
 
-    /// Hands a pasted address to the account that waits for it.
-    fn pasted(&self, text: &str) {
-        if text.is_empty() {
-            return;
-        }
-        let mut shared = self.lock();
-        let (waiter, redirected) = match shared.claim(text) {
-            Ok(claimed) => claimed,
-            Err(why) => {
-                warn!("a pasted address was refused: {why}");
-                shared.say(&format!("{why}\n> "));
+    /// A line: an address; or a number, which shows that sign-in again; or nothing, which shows all.
+    fn entered(&self, line: &str, waiting: &Waiting) {
+        let number = line.parse::<u64>().ok();
+        if line.is_empty() || number.is_some() {
+            let list = waiting.list();
+            let mut shown = list
+                .iter()
+                .filter(|consent| number.is_none_or(|number| number == consent.id))
+                .peekable();
+            if shown.peek().is_none() {
+                if self.shared.interactive {
+                    self.shared.board.say("No such sign-in is waiting.\n");
+                }
                 return;
             }
-        };
-        drop(shared);
-        let (outcome, outcomes) = async_channel::bounded(1);
-        let answer = CodeAnswer {
-            redirected,
-            redirect_uri: waiter.redirect_uri,
-            outcome,
-        };
-        if waiter.answers.try_send(answer).is_err() {
-            self.lock().say(&format!(
-                "The sign-in of {} is no longer waiting.\n",
-                waiter.who.account
-            ));
+            shown.for_each(|consent| self.show(consent));
             return;
         }
-        let (terminal, account) = (self.clone(), waiter.who.account);
-        smol::spawn(async move {
-            let text = match outcomes.recv().await {
-                Ok(Ok(())) => format!("{account} is signed in.\n"),
-                Ok(Err(why)) => format!("{account} is not signed in: {why}\n"),
-                Err(_) => format!("{account} is not signed in; the log has the details.\n"),
-            };
-            terminal.lock().say(&text);
-        })
-        .detach();
-    }
-}
-
-impl Waiting {
-    /// Waits for the address.
-    ///
-    /// # Errors
-    ///
-    /// When standard input ends.
-    pub async fn answer(&self) -> Result<CodeAnswer, ConsentError> {
-        self.answers.recv().await.map_err(|_| ended())
-    }
-}
-
-impl Drop for Waiting {
-    fn drop(&mut self) {
-        self.terminal
-            .lock()
-            .waiting
-            .retain(|waiter| waiter.id != self.id);
-    }
-}
-
-impl Shared {
-    /// Takes out the one who waits for this address; else says why there is none.
-    fn claim(&mut self, text: &str) -> Result<(Waiter, String), &'static str> {
-        let pasted = address::parse(text).map_err(|_| "That is not the address of a page.")?;
-        let query = pasted.query().unwrap_or_default();
-        let state = parameter(query, "state")
-            .ok_or("That address has no state parameter: paste all of what stands in the browser's address bar.")?;
-        let index = belonging_to(self.waiting.iter().map(|waiter| &waiter.state), &state)
-            .ok_or("That address belongs to no sign-in that is waiting.")?;
-        let expected = address::parse(&self.waiting[index].redirect_uri)
-            .map_err(|_| "The redirect_uri is not an address.")?;
-        // http or https: browsers and extensions change one into the other.
-        if (pasted.host(), pasted.port(), pasted.path())
-            != (expected.host(), expected.port(), expected.path())
-        {
-            return Err("That address does not begin with the account's redirect_uri.");
+        match waiting.hand_over(None, line) {
+            // Whoever asked tells the outcome, whichever way the answer came.
+            Ok(_) => {}
+            Err(why) => {
+                warn!("a pasted address was refused: {why}");
+                self.shared.board.say(&format!("{why}\n"));
+            }
         }
-        if !is_answer(query) {
-            return Err("That address has neither a code nor an error in it.");
-        }
-        Ok((self.waiting.swap_remove(index), pasted.into()))
     }
+}
 
-    /// Shows text in which nothing steers the terminal. A prompt that cannot be written is no reason to fail: the log has
-    /// the address too.
-    fn say(&mut self, text: &str) {
-        let tame = text.replace(|c: char| c.is_control() && c != '\n', " ");
-        let _ = self.output.write_all(tame.as_bytes());
-        let _ = self.output.flush();
+/// One row. With a prompt it changes once a minute only: what is being typed disappears from sight when it is drawn again.
+fn status(list: &[WaitingConsent], prompting: bool) -> String {
+    let Some(first) = list.iter().min_by_key(|consent| consent.ends) else {
+        return String::new();
+    };
+    let who = match list.len() {
+        1 => "the sign-in".to_owned(),
+        several => format!("{several} sign-ins"),
+    };
+    let left = first.left().as_secs();
+    if prompting {
+        let minutes = match left.div_ceil(60) {
+            1 => "1 minute".to_owned(),
+            minutes => format!("{minutes} minutes"),
+        };
+        return format!("{minutes} left for {who}; paste the address here> ");
     }
+    format!("waiting for {who}: {}:{:02} left ", left / 60, left % 60)
 }
 
 fn ended() -> ConsentError {
-    ConsentError(
+    ConsentError::Unable(
         "nobody can paste an address because standard input is closed; run emailproxy in a terminal, or with --local-server-auth".into(),
     )
 }

@@ -36,6 +36,14 @@ const LONGEST_PAUSE: u64 = 3600;
 #[derive(Default)]
 pub(super) struct Sessions(Mutex<Watched>);
 
+impl Sessions {
+    /// Open sessions of the account.
+    pub(super) fn count(&self, account: &str) -> usize {
+        let watched = lock(&self.0);
+        watched.open.get(account).map_or(0, |open| open.sessions)
+    }
+}
+
 #[derive(Default)]
 struct Watched {
     open: HashMap<Arc<str>, Open>,
@@ -207,7 +215,9 @@ impl Authenticator {
             settings: settings.clone(),
             account: account.clone(),
             proof: Proof::Keys,
+            user: account.name.clone(),
             client: None,
+            afresh: false,
             force: Some(token),
             flight,
         };
@@ -217,6 +227,10 @@ impl Authenticator {
                 Ok(_) | Err(Setback::Changed) => None,
                 Err(Setback::Denial(denial)) => Some(denial),
             };
+            if let Some(denial) = failure {
+                let authenticator = &errand.authenticator;
+                authenticator.note(&errand.account.name, Some(denial));
+            }
             errand
                 .authenticator
                 .renewed(&errand.account.name, token, failure);

@@ -13,7 +13,11 @@ use crate::{
     settings::{Account, FlowKind, Settings},
 };
 use proxy_proto::Secret;
-use std::{net::IpAddr, sync::Arc, time::Duration};
+use std::{
+    net::IpAddr,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 /// A pause after failures that a login waits for; longer ones refuse it.
 const PATIENCE: u64 = 5;
@@ -24,8 +28,12 @@ pub(super) struct Errand {
     pub(super) settings: Arc<Settings>,
     pub(super) account: Arc<Account>,
     pub(super) proof: Proof,
-    /// `None` for a renewal ahead of its time.
+    /// The login name as it was given.
+    pub(super) user: Arc<str>,
+    /// `None` for a renewal ahead of its time, and for the command line.
     pub(super) client: Option<IpAddr>,
+    /// Authorise even where what is saved would serve.
+    pub(super) afresh: bool,
     /// The access token with this tag has to be replaced whatever its expiry says: the server refused it, or its time comes.
     pub(super) force: Option<Tag>,
     pub(super) flight: Arc<Flight>,
@@ -47,12 +55,15 @@ impl Errand {
     /// An access token that is saved, or will be: its refresh token is on disk unless the store is in trouble.
     pub(super) async fn run(&self) -> Result<Secret, Setback> {
         let found = self.find().await?;
-        if let Some(access) = self.take_over(&found).await? {
+        if !self.afresh
+            && let Some(access) = self.take_over(&found).await?
+        {
             return Ok(access);
         }
         // while it cannot be renewed; while that would take the user
         let (mut fallback, mut last_resort) = (None, None);
-        if let Some(opened) = &found.opened
+        let opened = found.opened.as_ref().filter(|_| !self.afresh);
+        if let Some(opened) = opened
             && let Some(access) = &opened.access
             && self.force != Some(self.authenticator.token_tag(access))
         {
@@ -69,7 +80,7 @@ impl Errand {
                 Life::Over => {}
             }
         }
-        if let Some(refresh_token) = found.opened.as_ref().and_then(|o| o.refresh.as_ref()) {
+        if let Some(refresh_token) = opened.and_then(|opened| opened.refresh.as_ref()) {
             match self.refresh(&found, refresh_token).await {
                 Ok(grant) => {
                     return self.save(&found, &grant, Some(refresh_token)).await;
@@ -259,10 +270,14 @@ impl Errand {
 
     /// One token request.
     pub(super) async fn request(&self, form: &flow::Form, url: &str) -> Result<Grant, Failure> {
-        match self.authenticator.transport.send(form.post(url)).await {
+        let begun = Instant::now();
+        let result = match self.authenticator.transport.send(form.post(url)).await {
             Ok(answer) => token_answer(answer.status, &answer.body, form.secrets()),
             Err(error) => Err(Failure::Transient(error.0)),
-        }
+        };
+        let tally = &self.authenticator.tally;
+        tally.token_request(&result, begun.elapsed());
+        result
     }
 
     /// What a failure means to the login.

@@ -7,10 +7,10 @@ use super::{
     saved::Proof,
 };
 use crate::{
-    consent::{CodeRequest, DeviceRequest, Who},
+    consent::{CodeRequest, ConsentError, DeviceRequest, Granted, Outcome, Shown, Who},
     crypt::NoRandomness,
     flow::{
-        ClientAuth, Failure,
+        ClientAuth, Failure, Grant,
         assertion::{AssertionError, client_assertion},
         authorization_code::{Authorization, RedirectError, any_loopback_port},
         client_credentials, device, password,
@@ -67,6 +67,22 @@ impl Errand {
             let (account, authorization) = (account.clone(), authorization.clone());
             Arc::new(move |redirect_uri: &str| authorization.url(&account, redirect_uri))
         };
+        let tally = &self.authenticator.tally;
+        tally.consent_asked();
+        let result = self.ask_code(found, &auth, &authorization, url).await;
+        tally.consent_ended(&result);
+        result.map(|(access, _)| access)
+    }
+
+    /// Sends the user to the provider and redeems the code that comes back.
+    async fn ask_code(
+        &self,
+        found: &Found,
+        auth: &ClientAuth,
+        authorization: &Authorization,
+        url: Arc<dyn Fn(&str) -> String + Send + Sync>,
+    ) -> Result<(Secret, Granted), Setback> {
+        let account = &self.account;
         let timeout = self.authenticator.clock.sleep(CONSENT);
         let question = self.authenticator.consent.ask_code(CodeRequest {
             who: self.who(found),
@@ -86,7 +102,12 @@ impl Errand {
         })
         .await
         .ok_or_else(|| self.unanswered())?
-        .map_err(|e| Denial::Temporary(format!("no consent for {}: {}", account.name, e.0)))?;
+        .map_err(|e| match e {
+            ConsentError::Unable(text) => {
+                Denial::Temporary(format!("no consent for {}: {text}", account.name))
+            }
+            ConsentError::Dismissed => self.dismissed(),
+        })?;
 
         let result = async {
             let code = authorization.redirected(&answer.redirected).map_err(|e| match e {
@@ -103,27 +124,18 @@ impl Errand {
                     account.name
                 )),
             })?;
-            let form = authorization.token_request(account, &auth, &code, &answer.redirect_uri);
+            let form = authorization.token_request(account, auth, &code, &answer.redirect_uri);
             let grant = self
                 .request(&form, &account.token_url)
                 .await
                 .map_err(|failure| self.denial(&failure))?;
             self.warn_without_refresh_token(&grant);
-            self.save(found, &grant, None).await
+            let access = self.save(found, &grant, None).await?;
+            Ok((access, self.granted(&grant)))
         }
         .await;
-        let outcome = match &result {
-            Ok(_) => Ok(()),
-            Err(Setback::Denial(Denial::Denied(text) | Denial::Temporary(text))) => {
-                Err(text.clone())
-            }
-            Err(Setback::Changed) => Err(format!(
-                "the password of {} has been changed meanwhile; log in with the new one",
-                account.name
-            )),
-        };
         // nobody may be listening any more; and a full channel has its answer
-        let _ = answer.outcome.try_send(outcome);
+        let _ = answer.outcome.try_send(self.outcome(&result));
         result
     }
 
@@ -132,12 +144,13 @@ impl Errand {
         let clock = &self.authenticator.clock;
         self.claim_consent()?;
         let auth = self.auth(found).await?;
-        let mut code = self
+        let code = self
             .device_code(&auth)
             .await
             .map_err(|failure| self.denial(&failure))?;
         let deadline = clock.now().saturating_add(code.expires_in.as_secs());
-        let _shown = self.authenticator.consent.show_device(DeviceRequest {
+        self.authenticator.tally.consent_asked();
+        let shown = self.authenticator.consent.show_device(DeviceRequest {
             who: self.who(found),
             verification_uri: code.verification_uri.clone(),
             verification_uri_complete: code.verification_uri_complete.clone(),
@@ -145,15 +158,43 @@ impl Errand {
             expires_in: code.expires_in,
         });
         let form = device::token_request(account, &auth, &code);
+        let result = self.poll(found, &form, code, deadline, &*shown).await;
+        self.authenticator.tally.consent_ended(&result);
+        shown.ended(&self.outcome(&result));
+        result.map(|(access, _)| access)
+    }
+
+    /// Asks for the token until the user has answered.
+    async fn poll(
+        &self,
+        found: &Found,
+        form: &crate::flow::Form,
+        mut code: device::DeviceCode,
+        deadline: u64,
+        shown: &dyn Shown,
+    ) -> Result<(Secret, Granted), Setback> {
+        let account = &self.account;
+        let clock = &self.authenticator.clock;
         loop {
-            clock.sleep(code.interval).await;
+            let slept = async {
+                clock.sleep(code.interval).await;
+                false
+            };
+            let dismissed = async {
+                shown.dismissed().await;
+                true
+            };
+            if or(slept, dismissed).await {
+                return Err(self.dismissed().into());
+            }
             if clock.now() >= deadline {
                 return Err(self.unanswered().into());
             }
-            match self.request(&form, &account.token_url).await {
+            match self.request(form, &account.token_url).await {
                 Ok(grant) => {
                     self.warn_without_refresh_token(&grant);
-                    return self.save(found, &grant, None).await;
+                    let access = self.save(found, &grant, None).await?;
+                    return Ok((access, self.granted(&grant)));
                 }
                 Err(Failure::Refused { code: error, text }) => match error.as_str() {
                     "authorization_pending" => {}
@@ -300,9 +341,60 @@ impl Errand {
     fn who(&self, found: &Found) -> Who {
         Who {
             account: self.account.name.clone(),
+            user: self.user.clone(),
             client: self.client,
             password_differs: found.password_differs,
         }
+    }
+
+    /// What the surfaces are told.
+    fn outcome(&self, result: &Result<(Secret, Granted), Setback>) -> Outcome {
+        match result {
+            Ok((_, granted)) => Ok(granted.clone()),
+            Err(Setback::Denial(Denial::Denied(text) | Denial::Temporary(text))) => {
+                Err(text.clone())
+            }
+            Err(Setback::Changed) => Err(format!(
+                "the password of {} has been changed meanwhile; log in with the new one",
+                self.account.name
+            )),
+        }
+    }
+
+    /// Whether the one who approved is the account's owner, as far as the provider says.
+    fn granted(&self, grant: &Grant) -> Granted {
+        let account = &self.account;
+        let own = [
+            &account.sasl_user,
+            &account.sasl_user_imap,
+            &account.sasl_user_pop,
+            &account.sasl_user_smtp,
+        ];
+        let is_own = |name: &String| {
+            let name = name.to_lowercase();
+            let mut own = own.iter().filter_map(|own| own.as_ref());
+            account.name.to_lowercase() == name || own.any(|own| own.to_lowercase() == name)
+        };
+        let other_person = match grant.names.first() {
+            Some(first) if !grant.names.iter().any(is_own) => Some(first.clone()),
+            _ => None,
+        };
+        if let Some(other) = &other_person {
+            tracing::warn!(
+                account = %account.name,
+                "the provider says that {other} approved; if mail is refused or is another's, sign out in the browser and approve again: emailproxy authorise --fresh {}",
+                account.name
+            );
+        }
+        Granted { other_person }
+    }
+
+    fn dismissed(&self) -> Denial {
+        let name = &self.account.name;
+        tracing::warn!(account = %name, "the request for consent was dismissed");
+        Denial::Denied(format!(
+            "the request for consent of {name} was dismissed; log in again to start over"
+        ))
     }
 
     fn unanswered(&self) -> Denial {

@@ -32,6 +32,7 @@ impl Authenticator {
         account: &Arc<Account>,
         attempt: &Attempt,
         user: &str,
+        purpose: Purpose,
     ) -> Result<Secret, Denial> {
         let counted = AtomicBool::new(false);
         let count_wrong = || {
@@ -60,6 +61,7 @@ impl Authenticator {
                 .map_err(|Busy| busy(user))?;
             let need = match unlocked {
                 Unlocked::Empty => Need::Authorization,
+                Unlocked::Open(_) if purpose.is_afresh() => Need::Authorization,
                 Unlocked::Open(opened) => match (opened.access, &attempt.rejected) {
                     (Some(access), None) => {
                         let life = self.life(account, &access, holdings.expiry);
@@ -99,7 +101,7 @@ impl Authenticator {
                 }
             };
             let authorization = matches!(need, Need::Authorization);
-            match self.board(settings, account, attempt, need) {
+            match self.board(settings, account, attempt, need, purpose) {
                 Boarding::Aboard(flight) => {
                     let denial = match flight.wait().await {
                         Ok(access) => return Ok(access),
@@ -129,6 +131,7 @@ impl Authenticator {
         account: &Arc<Account>,
         attempt: &Attempt,
         need: Need,
+        purpose: Purpose,
     ) -> Boarding {
         let tag = self.keyring.tag(&[
             b"flight",
@@ -140,6 +143,9 @@ impl Authenticator {
         let mut accounts = lock(&self.accounts);
         let state = accounts.entry(account.name.clone()).or_default();
         if let Some(aloft) = state.flights.iter().find(|aloft| aloft.tag == tag) {
+            if purpose.is_afresh() && !aloft.flight.is_asking() {
+                return Boarding::After(aloft.flight.clone());
+            }
             if matches!(need, Need::AfterRefusal { .. }) {
                 state.refusals.joined();
             }
@@ -195,7 +201,12 @@ impl Authenticator {
             settings: settings.clone(),
             account: account.clone(),
             proof: Proof::Password(attempt.password.clone()),
-            client: Some(attempt.client),
+            user: attempt.user.clone(),
+            client: match purpose {
+                Purpose::Login => Some(attempt.client),
+                Purpose::Command { .. } => None,
+            },
+            afresh: purpose.is_afresh(),
             force,
             flight: flight.clone(),
         };
@@ -271,6 +282,24 @@ enum Need {
     Renewal,
     /// The server refused a token; `access` is the one that is saved now, and whether it has long to live.
     AfterRefusal { access: Secret, long: bool },
+}
+
+/// Who wants a token.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Purpose {
+    /// A mail client.
+    Login,
+    /// The command line.
+    Command {
+        /// Even where what is saved would serve.
+        afresh: bool,
+    },
+}
+
+impl Purpose {
+    fn is_afresh(self) -> bool {
+        self == Purpose::Command { afresh: true }
+    }
 }
 
 enum Boarding {

@@ -175,6 +175,7 @@ impl Errand {
             access_token: stray.access,
             refresh_token: stray.refresh,
             expires_in: stray.expiry.saturating_sub(now),
+            names: Vec::new(),
         };
         let access = self.save(found, &grant, opened.refresh.as_ref()).await?;
         let refused = self.force == Some(authenticator.token_tag(&access));

@@ -1,6 +1,7 @@
 //! What a token endpoint answers (RFC 6749 §5), and what providers really send.
 
 use crate::flow::advice;
+use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
 use proxy_proto::Secret;
 use serde::Deserialize;
 use serde_json::Value;
@@ -20,6 +21,8 @@ pub struct Grant {
     pub expires_in: u64,
     /// A new refresh token, which replaces the old one.
     pub refresh_token: Option<Secret>,
+    /// Whom an `id_token` names (its `email`, `preferred_username` and `upn`); empty where none came.
+    pub names: Vec<String>,
 }
 
 /// Why there are no tokens. The texts are one line, without secrets, and say what to do.
@@ -73,6 +76,10 @@ pub fn token_answer<'a>(
         access_token,
         expires_in: seconds(answer.expires_in.as_ref()).unwrap_or(DEFAULT_LIFETIME),
         refresh_token: answer.refresh_token.and_then(text_of).and_then(token),
+        names: answer
+            .id_token
+            .and_then(text_of)
+            .map_or_else(Vec::new, |token| names(token.expose())),
     })
 }
 
@@ -159,6 +166,35 @@ pub(super) fn text_of(value: Value) -> Option<Secret> {
     }
 }
 
+/// Whom an ID token names (OpenID Connect Core 1.0 §5.1). Its signature is not checked: it has come from the token endpoint itself,
+/// over TLS (§3.1.3.7 number 6 lets that stand in), and nothing but a warning depends on it.
+fn names(id_token: &str) -> Vec<String> {
+    let claims = id_token
+        .split('.')
+        .nth(1)
+        .and_then(|claims| {
+            BASE64_URL_SAFE_NO_PAD
+                .decode(claims.trim_end_matches('='))
+                .ok()
+        })
+        .and_then(|claims| serde_json::from_slice::<Value>(&claims).ok());
+    let Some(claims) = claims else {
+        return Vec::new();
+    };
+    let mut names: Vec<String> = Vec::new();
+    for claim in ["email", "preferred_username", "upn"] {
+        let name = claims
+            .get(claim)
+            .and_then(Value::as_str)
+            .unwrap_or_default();
+        let name = clean(name, &[]);
+        if !name.is_empty() && !names.contains(&name) {
+            names.push(name);
+        }
+    }
+    names
+}
+
 fn what_it_is(body: &[u8]) -> &'static str {
     let start = body.trim_ascii_start();
     if start.is_empty() {
@@ -175,6 +211,7 @@ struct TokenAnswer {
     access_token: Option<Value>,
     expires_in: Option<Value>,
     refresh_token: Option<Value>,
+    id_token: Option<Value>,
 }
 
 /// `error` is a string in RFC 6749, an object in Google's other APIs.
@@ -262,6 +299,45 @@ mod tests {
         assert_eq!(with(r#""1//r""#).as_deref(), Some("1//r"));
         assert_eq!(with(r#""""#), None);
         assert_eq!(with("null"), None);
+    }
+
+    #[test]
+    fn an_id_token_says_who_approved_and_a_strange_one_says_nothing() {
+        let names = |id_token: &str| {
+            let body = format!(r#"{{"access_token":"t","id_token":{id_token}}}"#);
+            answer(200, &body).expect("tokens").names
+        };
+        let with = |claims: &str| {
+            let claims = BASE64_URL_SAFE_NO_PAD.encode(claims);
+            names(&format!(r#""e30.{claims}.c2ln""#))
+        };
+        assert_eq!(
+            with(
+                r#"{"email":"a@b.example","upn":"a@b.example","preferred_username":"x\r\ny","sub":"7"}"#
+            ),
+            ["a@b.example", "x y"]
+        );
+        for nothing in [
+            r#"{"sub":"7"}"#,
+            r#"{"email":7}"#,
+            r#"{"email":""}"#,
+            "[]",
+            "{",
+            "",
+        ] {
+            assert!(with(nothing).is_empty(), "{nothing}");
+        }
+        for strange in [
+            r#""""#,
+            r#""a""#,
+            r#""a.b.c""#,
+            r#""a.!.c""#,
+            "7",
+            "null",
+            "{}",
+        ] {
+            assert!(names(strange).is_empty(), "{strange}");
+        }
     }
 
     #[test]

@@ -373,6 +373,10 @@ impl Store for AwsStore {
         Ok(())
     }
 
+    fn headings(&self) -> Result<Vec<String>, StoreError> {
+        Ok(self.contents()?.headings())
+    }
+
     fn describe(&self) -> String {
         self.versions.describe()
     }

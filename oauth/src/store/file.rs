@@ -162,6 +162,12 @@ impl Store for FileStore {
         Ok(spelling(name, names).map(str::to_owned))
     }
 
+    fn headings(&self) -> Result<Vec<String>, StoreError> {
+        let document = self.document()?;
+        let sections = document.sections();
+        Ok(sections.map(|section| section.name().to_owned()).collect())
+    }
+
     fn describe(&self) -> String {
         self.path.display().to_string()
     }

@@ -164,6 +164,10 @@ pub trait Store: Send + Sync {
     fn pace(&self) -> Option<Pace> {
         None
     }
+    /// The headings of its sections, whatever they hold, in their order there; none from a store that cannot tell.
+    fn headings(&self) -> Result<Vec<String>, StoreError> {
+        Ok(Vec::new())
+    }
     /// For logs: the file's path or the secret's name.
     fn describe(&self) -> String;
 }

@@ -4,7 +4,10 @@ use super::{Change, Saved, Store, StoreError, Update, spelling};
 use budget::Budget;
 use std::{
     collections::HashMap,
-    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Condvar, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -65,6 +68,7 @@ impl Saver {
             changed: Condvar::new(),
             writing: Mutex::default(),
             retry: (first, longest),
+            errors: AtomicU64::new(0),
         };
         Arc::new(Saver {
             inner: Arc::new(inner),
@@ -184,6 +188,29 @@ impl Saver {
         .await
     }
 
+    /// The headings of all sections, those included that are still to be written.
+    ///
+    /// # Errors
+    /// The store cannot be read.
+    pub async fn headings(&self) -> Result<Vec<String>, StoreError> {
+        let inner = self.inner.clone();
+        blocking::unblock(move || {
+            let mut headings = inner.store.headings()?;
+            let state = inner.state();
+            let mut pending: Vec<_> = state.pending.keys().cloned().collect();
+            pending.retain(|heading| !headings.contains(heading));
+            pending.sort();
+            headings.append(&mut pending);
+            Ok(headings)
+        })
+        .await
+    }
+
+    /// How often the store could not be read or written since the start; retries count.
+    pub fn errors(&self) -> u64 {
+        self.inner.errors.load(Ordering::Relaxed)
+    }
+
     /// For logs: the file's path or the secret's name.
     pub fn describe(&self) -> String {
         self.inner.store.describe()
@@ -213,6 +240,7 @@ struct Inner {
     /// Held while the store writes: one write at a time, each with all that has come in meanwhile.
     writing: Mutex<()>,
     retry: (Duration, Duration),
+    errors: AtomicU64,
 }
 
 #[derive(Default)]
@@ -287,6 +315,12 @@ impl Inner {
         self.writing.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn count<T>(&self, result: &Result<T, StoreError>) {
+        if result.is_err() {
+            self.errors.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
     /// The save's number; `None` where what it rests on is not there any more.
     fn remember(&self, heading: &str, seen: Option<&Saved>, changes: Vec<Change>) -> Option<u64> {
         let mut state = self.state();
@@ -336,6 +370,7 @@ impl Inner {
                 told_of_change(heading);
             }
         }
+        self.count(&read);
         let mut saved = match read {
             Ok(saved) => {
                 if saved == Saved::default() {
@@ -427,6 +462,7 @@ impl Inner {
             (updates, state.saves)
         };
         let result = self.store.save_all(&updates);
+        self.count(&result);
         let mut state = self.state();
         match result {
             Ok(made) => {

@@ -146,7 +146,10 @@ fn a_consent_outlives_the_login_that_began_it() {
     });
     drop(login);
     let told = question.redirect("code=c");
-    assert_eq!(told.recv_blocking(), Ok(Ok(())));
+    assert_eq!(
+        told.recv_blocking(),
+        Ok(Ok(oauth::consent::Granted::default()))
+    );
     assert_eq!(world.token("pw"), "access-1");
     assert_eq!(world.provider.requests(), 1);
 }

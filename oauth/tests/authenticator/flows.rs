@@ -30,7 +30,10 @@ fn by_code_the_user_is_asked_once_and_the_token_saved() {
     assert!(url.contains("code_challenge_method=S256"), "{url}");
     let told = question.redirect("code=the-c0de");
     assert_eq!(login.join().expect("no panic").as_deref(), Ok("access-1"));
-    assert_eq!(told.recv_blocking(), Ok(Ok(())));
+    assert_eq!(
+        told.recv_blocking(),
+        Ok(Ok(oauth::consent::Granted::default()))
+    );
     let asked = world.provider.last();
     assert_eq!(asked.url, "https://provider.example/token");
     for (name, value) in [
@@ -115,7 +118,10 @@ fn the_surface_shows_no_success_before_the_token_is_there() {
     assert!(told.is_empty());
     world.provider.release();
     assert!(login.join().expect("no panic").is_ok());
-    assert_eq!(told.recv_blocking(), Ok(Ok(())));
+    assert_eq!(
+        told.recv_blocking(),
+        Ok(Ok(oauth::consent::Granted::default()))
+    );
 }
 
 #[test]

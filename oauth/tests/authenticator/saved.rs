@@ -305,10 +305,10 @@ struct Nobody;
 
 impl Consent for Nobody {
     fn ask_code(&self, _: CodeRequest) -> BoxFuture<Result<CodeAnswer, ConsentError>> {
-        Box::pin(async { Err(ConsentError("nobody is there".to_owned())) })
+        Box::pin(async { Err(ConsentError::Unable("nobody is there".to_owned())) })
     }
 
-    fn show_device(&self, _: DeviceRequest) -> Box<dyn Send + Sync> {
+    fn show_device(&self, _: DeviceRequest) -> Box<dyn oauth::consent::Shown> {
         Box::new(())
     }
 }

@@ -5,7 +5,9 @@ use event_listener::Event;
 use futures_lite::future::block_on;
 use oauth::{
     authenticator::{Attempt, Authenticator, Clock, Denial, Parts, Token},
-    consent::{CodeAnswer, CodeRequest, Consent, ConsentError, DeviceRequest},
+    consent::{
+        CodeAnswer, CodeRequest, Consent, ConsentError, DeviceRequest, Granted, Outcome, Shown,
+    },
     settings::Settings,
     store::{FileStore, Saved, Saver, Store, StoreError, Update},
     transport::{Answer, Request, Transport, TransportError},
@@ -527,12 +529,12 @@ pub(crate) struct Question {
 
 impl Question {
     /// The provider redirects with this query, after the state.
-    pub(crate) fn redirect(self, query: &str) -> Receiver<Result<(), String>> {
+    pub(crate) fn redirect(self, query: &str) -> Receiver<Outcome> {
         let state = self.request.state.expose().to_owned();
         self.redirect_raw(&format!("http://localhost/?state={state}&{query}"))
     }
 
-    pub(crate) fn redirect_raw(self, redirected: &str) -> Receiver<Result<(), String>> {
+    pub(crate) fn redirect_raw(self, redirected: &str) -> Receiver<Outcome> {
         let (outcome, told) = async_channel::bounded(1);
         self.answer(Ok(CodeAnswer {
             redirected: redirected.to_owned(),
@@ -543,7 +545,7 @@ impl Question {
     }
 
     pub(crate) fn fail(self, why: &str) {
-        self.answer(Err(ConsentError(why.to_owned())));
+        self.answer(Err(ConsentError::Unable(why.to_owned())));
     }
 
     fn answer(self, answer: Result<CodeAnswer, ConsentError>) {
@@ -561,11 +563,11 @@ impl Consent for Front {
             answered
                 .recv()
                 .await
-                .unwrap_or_else(|_| Err(ConsentError("no answer".to_owned())))
+                .unwrap_or_else(|_| Err(ConsentError::Unable("no answer".to_owned())))
         })
     }
 
-    fn show_device(&self, request: DeviceRequest) -> Box<dyn Send + Sync> {
+    fn show_device(&self, request: DeviceRequest) -> Box<dyn Shown> {
         let _ = self.shown.try_send(request);
         Box::new(())
     }
@@ -586,7 +588,7 @@ impl User {
     /// Consents to the next question, and sees success.
     pub(crate) fn consent(&self) {
         let told = self.question().redirect("code=the-c0de");
-        assert_eq!(told.recv_blocking(), Ok(Ok(())));
+        assert_eq!(told.recv_blocking(), Ok(Ok(Granted::default())));
     }
 
     /// Whether nothing was asked.

@@ -1,6 +1,7 @@
 //! Which way is taken, and what is said about it.
 
 use super::*;
+use crate::board::tests::Screen;
 use oauth::consent::Who;
 use proxy_proto::Secret;
 use std::{
@@ -22,7 +23,7 @@ fn setup(way: Way, interactive: bool) -> Setup {
     let (keyboard, far) = UnixStream::pair().unwrap();
     let terminal = Terminal::new(
         move || Box::new(BufReader::new(far)),
-        Box::new(std::io::sink()),
+        Screen::default().board(false),
         interactive,
     );
     let announced = Arc::new(Mutex::new(Vec::new()));
@@ -41,6 +42,7 @@ fn request(redirect_uri: &str, expires_in: Duration) -> CodeRequest {
     CodeRequest {
         who: Who {
             account: "ada@example.org".into(),
+            user: "ada@example.org".into(),
             client: Some(Ipv4Addr::LOCALHOST.into()),
             password_differs: false,
         },
@@ -94,7 +96,7 @@ fn without_options_and_without_a_terminal_the_receiver_says_why_it_cannot_listen
     let (_taken, uri) = taken();
     let setup = setup(Way::Auto, false);
     let answer = smol::block_on(setup.front.ask_code(request(&uri, LONG)));
-    let Err(ConsentError(text)) = answer else {
+    let Err(ConsentError::Unable(text)) = answer else {
         panic!("somebody answered")
     };
     assert!(text.contains("cannot listen"), "{text}");
@@ -118,7 +120,7 @@ fn nobody_is_waited_for_longer_than_said() {
             .front
             .ask_code(request("http://localhost", Duration::from_millis(1))),
     );
-    let Err(ConsentError(text)) = answer else {
+    let Err(ConsentError::Unable(text)) = answer else {
         panic!("somebody answered")
     };
     assert!(text.contains("ada@example.org"), "{text}");

@@ -2,6 +2,7 @@
 
 use super::*;
 use futures_lite::{AsyncReadExt, AsyncWriteExt};
+use oauth::consent::{Granted, Outcome};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// A request of `ada@example.org` on a port that was free a moment ago.
@@ -9,6 +10,7 @@ fn request(redirect_uri: &str, state: &str) -> CodeRequest {
     CodeRequest {
         who: Who {
             account: "ada@example.org".into(),
+            user: "ada@example.org".into(),
             client: Some(IpAddr::V4(Ipv4Addr::new(192, 0, 2, 7))),
             password_differs: false,
         },
@@ -56,7 +58,7 @@ fn v4(port: u16) -> SocketAddr {
 /// Runs `browser` while `waiting` serves; what `waiting` got meanwhile is answered with `outcome`.
 async fn while_waiting<T>(
     waiting: Waiting,
-    outcome: Result<(), String>,
+    outcome: Outcome,
     browser: impl Future<Output = T>,
 ) -> (Option<(String, String)>, T) {
     let (sender, got) = async_channel::bounded(1);
@@ -82,7 +84,7 @@ fn the_redirect_is_handed_over_and_success_is_shown_afterwards() {
             .unwrap();
         let host = format!("localhost:{port}");
         let browser = get(v4(port), &host, "/?code=c%20d&state=right");
-        let (got, page) = while_waiting(waiting, Ok(()), browser).await;
+        let (got, page) = while_waiting(waiting, Ok(Granted::default()), browser).await;
         let page = page.unwrap();
         assert_eq!(
             got.unwrap(),
@@ -124,7 +126,7 @@ fn both_loopback_families_are_served() {
             &host,
             "/?code=c&state=right",
         );
-        let (got, page) = while_waiting(waiting, Ok(()), browser).await;
+        let (got, page) = while_waiting(waiting, Ok(Granted::default()), browser).await;
         assert!(got.is_some() && page.unwrap().starts_with("HTTP/1.1 200 "));
     });
 }
@@ -209,7 +211,7 @@ fn what_is_not_the_redirect_is_refused_and_the_wait_goes_on() {
                 .await
                 .unwrap()
         };
-        let (got, page) = while_waiting(waiting, Ok(()), browser).await;
+        let (got, page) = while_waiting(waiting, Ok(Granted::default()), browser).await;
         assert!(page.starts_with("HTTP/1.1 200 "), "{page}");
         assert!(got.is_some());
     });
@@ -226,12 +228,12 @@ fn accounts_on_one_address_are_told_apart_by_state() {
         let host = format!("localhost:{port}");
         let (got, page) = while_waiting(
             second,
-            Ok(()),
+            Ok(Granted::default()),
             get(v4(port), &host, "/?code=2&state=second"),
         )
         .await;
         assert!(got.unwrap().0.contains("code=2") && page.unwrap().contains("Signed in"));
-        let (got, page) = while_waiting(first, Ok(()), async {
+        let (got, page) = while_waiting(first, Ok(Granted::default()), async {
             let again = get(v4(port), &host, "/?code=2&state=second").await.unwrap();
             assert!(again.starts_with("HTTP/1.1 400 "), "{again}");
             get(v4(port), &host, "/?code=1&state=first").await
@@ -274,7 +276,7 @@ fn a_listen_address_stands_in_for_the_redirect_uri() {
         assert_eq!(waiting.redirect_uri(), "https://mail.example/oauth");
         let (got, page) = while_waiting(
             waiting,
-            Ok(()),
+            Ok(Granted::default()),
             get(v4(port), "mail.example", "/oauth?code=c&state=right"),
         )
         .await;
@@ -295,7 +297,7 @@ fn a_port_in_use_is_an_error_that_says_what_to_do() {
         let mut request = request(&format!("http://localhost:{port}"), "right");
         // Any port will do only where none was given.
         request.any_loopback_port = true;
-        let Err(ConsentError(text)) = receiver.open(&request).await else {
+        let Err(ConsentError::Unable(text)) = receiver.open(&request).await else {
             panic!("it listens")
         };
         assert!(
@@ -313,7 +315,7 @@ fn without_a_port_and_without_port_80_any_free_one_is_taken() {
         let _taken = address::bind_one(v4(80));
         let receiver = Receiver::default();
         let mut request = request("http://localhost", "right");
-        let Err(ConsentError(text)) = receiver.open(&request).await else {
+        let Err(ConsentError::Unable(text)) = receiver.open(&request).await else {
             panic!("it listens on port 80")
         };
         assert!(text.contains("port 80"), "{text}");
@@ -327,7 +329,7 @@ fn without_a_port_and_without_port_80_any_free_one_is_taken() {
             .unwrap();
         let (got, page) = while_waiting(
             waiting,
-            Ok(()),
+            Ok(Granted::default()),
             get(
                 v4(port),
                 &format!("localhost:{port}"),
@@ -343,7 +345,7 @@ fn without_a_port_and_without_port_80_any_free_one_is_taken() {
 #[test]
 fn an_https_redirect_without_a_listen_address_cannot_be_received() {
     smol::block_on(async {
-        let Err(ConsentError(text)) = Receiver::default()
+        let Err(ConsentError::Unable(text)) = Receiver::default()
             .open(&request("https://localhost:8443", "s"))
             .await
         else {

@@ -43,6 +43,10 @@ impl Contents {
         text + "}"
     }
 
+    pub(super) fn headings(&self) -> Vec<String> {
+        self.0.keys().cloned().collect()
+    }
+
     /// What is saved of one account; nothing where it is missing.
     pub(super) fn saved(&self, heading: &str) -> Result<Saved, Unfit> {
         let options = self.options(heading)?;
