@@ -258,13 +258,13 @@ fn logins_go_on_while_the_service_is_away() {
         let saved = block_on(saver.save("a@x", vec![set("access_token", "one")]));
         assert!(matches!(saved, Outcome::Written));
         drop(moto);
-        let saved = block_on(saver.save("a@x", vec![set("access_token", "two")]));
+        let saved = block_on(saver.save("a@x", vec![set("refresh_token", "two")]));
         let Outcome::Pending(StoreError(why)) = saved else {
             panic!("saved without a service");
         };
         assert!(why.contains("127.0.0.1 cannot be reached"), "{why}");
         let still = block_on(saver.load("a@x")).unwrap();
-        assert_eq!(still.access_token.as_deref(), Some("two"));
+        assert_eq!(still.refresh_token.as_deref(), Some("two"));
         let unknown = AwsStore::open("mail").unwrap().load("a@x");
         assert!(unknown.is_err_and(|error| error.0.contains("cannot be reached")));
 
@@ -273,7 +273,7 @@ fn logins_go_on_while_the_service_is_away() {
         flush(&saver);
         assert_eq!(
             moto.held("mail"),
-            json!({ "a@x": { "access_token": "two" } })
+            json!({ "a@x": { "refresh_token": "two" } })
         );
     });
 }

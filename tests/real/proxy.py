@@ -138,4 +138,4 @@ def accounts(stage, names):
         grace=dict(token_url=stage.url("/google/token"), oauth2_scope="https://mail.google.com/", oauth2_flow="service_account",
                    client_id="file", client_secret=stage.dir / "ca/service.json"),
     )
-    return [(name + "@real.test", known[name]) for name in names]
+    return [(name + "@real.test", known["alice" if name.startswith("crowd") else name]) for name in names]

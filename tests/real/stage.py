@@ -52,7 +52,7 @@ class Stage:
         for name in ("ca", "log", "provider", "dovecot/run", "dovecot/state", "mail"):
             (self.dir / name).mkdir(parents=True)
         token = lambda: secrets.token_hex(8)
-        names = "alice bob carol dave erin frank grace ivan judy mallory nobody".split()
+        names = "alice bob carol dave erin frank grace ivan judy mallory nobody".split() + ["crowd%02d" % number for number in range(49)]
         self.accounts = {"%s@%s" % (name, DOMAIN): "%s-%s" % (name, token()) for name in names}
         self.accounts["weird@" + DOMAIN] = 'p@ss "w\\ord" é£ {3} ' + token()
         self.secrets = {name: "%s-%s" % (name, token()) for name in ("code-secret", "ropc", "ccg-bob", "ccg-wrong", "dovecot")}
@@ -83,6 +83,7 @@ class Stage:
                 text = (self.dir / "log" / (name + ".out")).read_text(errors="replace")[-800:]
                 raise RuntimeError("%s did not start: %s" % (name, text))
             time.sleep(0.05)
+        return process
 
     # -- the provider --
 
@@ -99,7 +100,18 @@ class Stage:
         shutil.copy(HERE / "provider/package.json", home)
         (home / "node_modules").symlink_to(provider_packages())
         (self.dir / "log/provider.jsonl").touch()
-        self.run_process("provider", ["node", "server.mjs", "settings.json"], [self.port["https"], self.port["http"]], cwd=home)
+        self._run_provider()
+
+    def _run_provider(self):
+        self.provider = self.run_process("provider", ["node", "server.mjs", "settings.json"], [self.port["https"], self.port["http"]],
+                                         cwd=self.dir / "provider")
+
+    def restart_provider(self):
+        """Another provider in the same place: it keeps tokens in memory, and has forgotten them all."""
+        self.provider.terminate()
+        self.provider.wait(10)
+        self.processes.remove(self.provider)
+        self._run_provider()
 
     def url(self, path):
         return "https://localhost:%d%s" % (self.port["https"], path)

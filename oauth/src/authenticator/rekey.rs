@@ -8,7 +8,7 @@ use crate::{
     crypt::{Kdf, Key, NoRandomness, OpenError},
     flow::service_account::ServiceAccountKey,
     settings::{Account, Settings},
-    store::{Change, Store, StoreError},
+    store::{Change, Store, StoreError, spelling},
 };
 use proxy_proto::Secret;
 use std::{fmt, path::Path, sync::Arc};
@@ -247,9 +247,9 @@ fn account(
         return Ok(account);
     }
     // its section is where it first logged in, as it was typed then
-    let spelling = stores.tokens.spelling(&account.name)?;
-    Ok(spelling
-        .and_then(|spelling| settings.account(&spelling))
+    let headings = stores.tokens.headings()?;
+    Ok(spelling(&account.name, &headings)
+        .and_then(|spelling| settings.account(spelling))
         .unwrap_or(account))
 }
 

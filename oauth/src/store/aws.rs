@@ -1,6 +1,6 @@
 //! Tokens in AWS Secrets Manager.
 
-use super::{Pace, Saved, Store, StoreError, Update, spelling};
+use super::{Pace, Saved, Store, StoreError, Update};
 use crate::crypt;
 use contents::{Contents, Unfit};
 use std::{
@@ -340,11 +340,6 @@ impl Store for AwsStore {
     /// All that fit or none, as one version. Where nothing but `last_activity` would change, nothing is written.
     fn save_all(&self, updates: &[Update]) -> Result<Vec<bool>, StoreError> {
         self.write(updates)
-    }
-
-    fn spelling(&self, name: &str) -> Result<Option<String>, StoreError> {
-        let contents = self.contents()?;
-        Ok(spelling(name, contents.headings()).map(str::to_owned))
     }
 
     fn pace(&self) -> Option<Pace> {

@@ -1,7 +1,7 @@
 //! Tokens in a file of the user's: the configuration itself, or another one in the same format.
 
-use super::{Change, Saved, Store, StoreError, Update, spelling};
-use crate::document::{Document, Edit, Section};
+use super::{Change, Saved, Store, StoreError, Update};
+use crate::document::{Document, Edit};
 use std::{
     fs::{self, File, Metadata},
     io,
@@ -154,12 +154,6 @@ impl Store for FileStore {
     /// nothing is written.
     fn save_all(&self, updates: &[Update]) -> Result<Vec<bool>, StoreError> {
         self.write(updates)
-    }
-
-    fn spelling(&self, name: &str) -> Result<Option<String>, StoreError> {
-        let document = self.document()?;
-        let names = document.sections().map(Section::name);
-        Ok(spelling(name, names).map(str::to_owned))
     }
 
     fn headings(&self) -> Result<Vec<String>, StoreError> {

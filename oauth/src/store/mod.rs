@@ -130,8 +130,6 @@ pub trait Store: Send + Sync {
     /// created. A store that other processes write as well has to look and write in one step. Where this fails, some may have been
     /// made, and all may be tried again.
     fn save_all(&self, updates: &[Update]) -> Result<Vec<bool>, StoreError>;
-    /// The section with this name, exactly or else ignoring letter case.
-    fn spelling(&self, name: &str) -> Result<Option<String>, StoreError>;
     /// Makes the changes to the section `heading`, whatever it holds.
     fn save(&self, heading: &str, changes: &[Change]) -> Result<(), StoreError> {
         let update = Update {
@@ -185,7 +183,10 @@ pub struct Pace {
 }
 
 /// Which of these names is meant: the one that is the same, or else the first that differs in letter case alone.
-fn spelling<'a>(name: &str, among: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+pub(crate) fn spelling<'a>(
+    name: &str,
+    among: impl IntoIterator<Item = &'a String>,
+) -> Option<&'a String> {
     let folded = name.to_lowercase();
     let mut found = None;
     for one in among {

@@ -95,13 +95,13 @@ impl Saver {
             let here = {
                 let state = inner.state();
                 let names = state.pending.keys().chain(state.known.keys());
-                spelling(&name, names.map(String::as_str)).map(str::to_owned)
+                spelling(&name, names).cloned()
             };
             if here.as_deref() == Some(&name) {
                 return Ok(here);
             }
-            match inner.store.spelling(&name) {
-                Ok(found) => Ok(found.or(here)),
+            match inner.store.headings() {
+                Ok(found) => Ok(spelling(&name, &found).cloned().or(here)),
                 Err(_) if here.is_some() => Ok(here),
                 Err(error) => Err(error),
             }

@@ -79,10 +79,6 @@ impl Store for Between {
         self.inner.save_all(updates)
     }
 
-    fn spelling(&self, name: &str) -> Result<Option<String>, StoreError> {
-        self.inner.spelling(name)
-    }
-
     fn describe(&self) -> String {
         self.inner.describe()
     }

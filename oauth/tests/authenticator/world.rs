@@ -440,12 +440,6 @@ impl Store for Memory {
         Ok(made)
     }
 
-    fn spelling(&self, name: &str) -> Result<Option<String>, StoreError> {
-        let sections = lock(&self.sections);
-        let same = |one: &&String| one.to_lowercase() == name.to_lowercase();
-        Ok(sections.keys().find(same).cloned())
-    }
-
     fn describe(&self) -> String {
         "memory".to_owned()
     }

@@ -385,21 +385,3 @@ fn a_change_that_rests_on_what_was_read_is_made_only_while_that_stands() {
         "[a@x]\nrefresh_token = two\n"
     );
 }
-
-#[test]
-fn sections_are_found_in_any_letter_case() {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("f");
-    fs::write(&path, "[b@x]\n[A@x]\n[B@x]\n").unwrap();
-    let store = FileStore::cache(&path);
-    for (name, found) in [
-        ("a@X", Some("A@x")),
-        ("B@x", Some("B@x")),
-        ("B@X", Some("b@x")),
-        ("c@x", None),
-    ] {
-        assert_eq!(store.spelling(name).unwrap().as_deref(), found, "{name}");
-    }
-    let none = FileStore::cache(folder.path().join("none"));
-    assert_eq!(none.spelling("a@x").unwrap(), None);
-}

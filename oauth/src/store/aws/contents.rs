@@ -57,11 +57,6 @@ impl Contents {
         Ok(saved)
     }
 
-    /// The accounts, and whatever else has an entry.
-    pub(super) fn headings(&self) -> impl Iterator<Item = &str> {
-        self.0.keys().map(String::as_str)
-    }
-
     /// The same with these changes made; none where nothing but `last_activity` would change.
     pub(super) fn with<'a>(
         &self,

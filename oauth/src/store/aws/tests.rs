@@ -10,6 +10,8 @@ struct Service {
     versions: Vec<String>,
     current: Option<usize>,
     previous: Option<usize>,
+    /// It takes no more versions.
+    exhausted: bool,
     calls: Vec<&'static str>,
 }
 
@@ -85,7 +87,12 @@ impl Versions for View {
     }
 
     fn stage(&self, text: &str) -> Result<String, Fault> {
-        Ok(self.call("stage").add(text).to_string())
+        let mut service = self.call("stage");
+        if service.exhausted {
+            let error = StoreError("AWS secret mail: one of its limits is reached".to_owned());
+            return Err(Fault::Exhausted(error));
+        }
+        Ok(service.add(text).to_string())
     }
 
     fn promote(&self, from: &str, to: &str) -> Result<(), Fault> {
@@ -395,6 +402,62 @@ fn what_does_not_fit_is_refused_and_said() {
         .save("a@x", &set(&"t".repeat(room)))
         .unwrap();
     assert_eq!(held(&service).len(), MAX_TEXT);
+}
+
+#[test]
+fn in_a_full_secret_access_tokens_give_way_to_refresh_tokens() {
+    let service = service("{}");
+    let store = alone(&service);
+    let long = "t".repeat(1_000);
+    let save = |number: usize| {
+        let set = |option, value: &str| Change {
+            option,
+            value: Some(value.to_owned()),
+        };
+        store.save(
+            &format!("{number:03}@x"),
+            &[
+                set("access_token", &long),
+                set("access_token_expiry", &(2_000_000_000 - number).to_string()),
+                set("refresh_token", &long),
+            ],
+        )
+    };
+    for number in 0..60 {
+        save(number).unwrap();
+    }
+    let saved: Vec<_> = (0..60)
+        .map(|number| store.load(&format!("{number:03}@x")).unwrap())
+        .collect();
+    assert!(saved.iter().all(|saved| saved.refresh_token.is_some()));
+    let kept = saved.iter().filter(|saved| saved.access_token.is_some());
+    assert_eq!(kept.count(), 3, "as many as there is room for");
+    assert!(
+        saved[0].access_token.is_some(),
+        "the one that lives longest"
+    );
+    assert!(held(&service).len() <= MAX_TEXT);
+    // where there is room for refresh tokens no more, it is said
+    let error = (60..70).find_map(|number| save(number).err()).unwrap();
+    assert!(error.0.contains("65536"), "{error}");
+}
+
+#[test]
+fn when_aws_takes_no_more_versions_it_is_left_alone_for_a_while() {
+    let service = service(r#"{"a@x": {"access_token": "a"}}"#);
+    service.lock().unwrap().exhausted = true;
+    let store = alone(&service);
+    let error = store.save("a@x", &set("b")).unwrap_err();
+    assert!(error.0.contains("limits"), "{error}");
+    calls(&service);
+    let error = store.save("a@x", &set("b")).unwrap_err();
+    assert!(error.0.contains("asked again in 20 minutes"), "{error}");
+    assert_eq!(calls(&service), [""; 0], "nobody was asked");
+    let saved = store.load("a@x").unwrap();
+    assert_eq!(saved.access_token.as_deref(), Some("a"), "reading goes on");
+    *locked(&store.exhausted) = Some(Instant::now());
+    service.lock().unwrap().exhausted = false;
+    store.save("a@x", &set("b")).unwrap();
 }
 
 #[test]
