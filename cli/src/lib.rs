@@ -16,6 +16,7 @@
 //! - [`consent`]: how a user is asked: the browser's redirect is received, or pasted.
 //! - [`proxy`]: one configuration, served; can be embedded (the end-to-end tests do).
 //! - [`runtime`]: what sessions run on, tasks or threads.
+//! - `scripts`: the option `plugins`.
 //! - [`systemd`]: readiness, watchdog and listening sockets, as service managers have them.
 //! - [`manual`]: completions and the manual page.
 //! - [`serve`]: the command without a subcommand.
@@ -59,6 +60,7 @@ pub mod log;
 pub mod manual;
 pub mod proxy;
 pub mod runtime;
+mod scripts;
 pub mod serve;
 pub mod signals;
 pub mod systemd;

@@ -160,6 +160,7 @@ fn targets(debug: bool) -> Targets {
     [
         "emailproxy",
         "oauth",
+        "plugins",
         "proxy_proto",
         "proxy_runtime_smol",
         "proxy_runtime_std",

@@ -4,7 +4,7 @@ use crate::{
     args::CacheStore,
     gate::Gate,
     runtime::{Kind, Runtime},
-    systemd,
+    scripts, systemd,
 };
 use oauth::{
     authenticator::{Authenticator, NEW_ITERATIONS, Parts, Spawn, SystemClock},
@@ -64,7 +64,7 @@ impl Proxy {
             Some(store) => Some(smol::unblock(move || open(&store)).await?),
         };
         let settings = Arc::new(load(&source)?);
-        let listeners = listeners(&source, &settings)?;
+        let listeners = listeners(&source, &settings, Scripts::LeaveOut)?;
         let spawn: Spawn = Arc::new(|flight| smol::spawn(flight.in_current_span()).detach());
         let config = Saver::new(Arc::new(FileStore::configuration(&source.config_file)));
         let (saver, config_saver) = match &cache {
@@ -112,7 +112,7 @@ impl Proxy {
     /// As for [`Proxy::start`]; in that case nothing has changed.
     pub async fn reload(&self) -> Result<(), Unusable> {
         let settings = Arc::new(load(&self.source)?);
-        let listeners = listeners(&self.source, &settings)?;
+        let listeners = listeners(&self.source, &settings, Scripts::Refuse)?;
         apply(&self.runtime, &self.source, &settings, listeners).await?;
         let limits = options(&settings);
         self.runtime
@@ -130,7 +130,7 @@ impl Proxy {
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .clone();
-        let applied = match listeners(&self.source, &settings) {
+        let applied = match listeners(&self.source, &settings, Scripts::Refuse) {
             Ok(listeners) => apply(&self.runtime, &self.source, &settings, listeners).await,
             Err(unusable) => Err(unusable),
         };
@@ -270,9 +270,22 @@ fn options(settings: &Settings) -> Options {
     options
 }
 
+/// What to do about a server whose plugins cannot be used.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Scripts {
+    /// The others are served.
+    LeaveOut,
+    /// Nothing changes: the server goes on with the scripts that it has.
+    Refuse,
+}
+
 /// The listeners of all servers that can be served; the others are named in the log. None may be served while the outgoing proxy
 /// cannot be read: connecting without it is not what was asked for.
-fn listeners(source: &Source, settings: &Settings) -> Result<Vec<ListenerConfig>, Unusable> {
+fn listeners(
+    source: &Source,
+    settings: &Settings,
+    faulty: Scripts,
+) -> Result<Vec<ListenerConfig>, Unusable> {
     let path = &source.config_file;
     let through =
         outgoing_proxy(settings).map_err(|problem| Unusable(vec![place(path, &problem)]))?;
@@ -281,14 +294,29 @@ fn listeners(source: &Source, settings: &Settings) -> Result<Vec<ListenerConfig>
     let mut listeners = Vec::new();
     let mut problems = Vec::new();
     for server in &settings.servers {
-        match listener(server, &trust, dialogue) {
+        let scripts = scripts::filters(server, path).map_err(|text| ("plugins", text));
+        let refused = scripts.is_err() && faulty == Scripts::Refuse;
+        let made = scripts.and_then(|filters| {
+            let mut listener = listener(server, &trust, dialogue)?;
+            if filters.is_some() {
+                let mut session = SessionConfig::clone(&listener.session);
+                session.filters = filters;
+                listener.session = Arc::new(session);
+            }
+            Ok(listener)
+        });
+        match made {
             Ok(mut listener) => {
                 listener.outgoing_proxy.clone_from(&through);
                 listeners.push(listener);
             }
             Err((option, text)) => {
                 let problem = settings.problem(Severity::Error, &server.heading, option, text);
-                problems.push(place(path, &problem));
+                let problem = place(path, &problem);
+                if refused {
+                    return Err(Unusable(vec![problem]));
+                }
+                problems.push(problem);
             }
         }
     }

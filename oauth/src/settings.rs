@@ -293,10 +293,6 @@ fn read_servers(document: &Document, problems: &mut Vec<Problem>) -> Vec<Server>
         } else {
             ports.insert(port, (name.to_owned(), section.line()));
         }
-        if let Some(why) = server.as_ref().and_then(unbuilt::unsupported_server) {
-            reader.section_problem(Severity::Warning, why);
-            server = None;
-        }
         problems.append(&mut reader.problems);
         servers.extend(server);
     }

@@ -63,8 +63,19 @@ pub(crate) async fn accept(
                 continue;
             }
         };
+        // Filters are somebody else's code: however long they take, the other sessions go on.
+        let apart = config.session.filters.is_some();
+        let heading = config.heading.clone();
         let session = session::serve(context.clone(), config, tcp, address, ticket);
-        if !crew.begin(session) {
+        let begun = match apart {
+            false => crew.begin(session),
+            true => crew.begin_apart(session).unwrap_or_else(|error| {
+                let server = &*heading;
+                warn!(server, %address, "client turned away: its thread cannot be started: {error}");
+                true
+            }),
+        };
+        if !begun {
             return;
         }
     }

@@ -17,12 +17,16 @@ use std::{
 /// Tasks that a thread runs before it looks at its sockets again.
 const BATCH: usize = 32;
 
+/// Stack of a thread with one session: filters run on it.
+const STACK: usize = 2 * 1024 * 1024;
+
 /// Threads, each with an executor and a reactor of its own: a session stays on the thread where it began, so that nothing
 /// is handed from one thread to another, and no lock is contended, for its bytes. They end when this is dropped.
 pub(crate) struct Workers {
     each: Arc<[Arc<Worker>]>,
     /// They end when it is closed.
     running: async_channel::Sender<()>,
+    ended: Receiver<()>,
 }
 
 struct Worker {
@@ -51,6 +55,7 @@ impl Workers {
         Ok(Workers {
             each: each.into(),
             running,
+            ended,
         })
     }
 
@@ -60,7 +65,10 @@ impl Workers {
     }
 
     pub(crate) fn crew(&self) -> Crew {
-        Crew(Arc::downgrade(&self.each))
+        Crew {
+            workers: Arc::downgrade(&self.each),
+            ended: self.ended.clone(),
+        }
     }
 }
 
@@ -81,25 +89,33 @@ impl Worker {
             }
         };
         // Nothing is ever sent: receiving fails once the sender is gone.
-        let all = tasks.or(async {
-            let _ = ended.recv().await;
-        });
-        match Reactor::new() {
-            Ok(reactor) => reactor.block_on(all),
-            // Not on this system: that of async-io serves all threads.
-            Err(_) => async_io::block_on(all),
-        }
+        run(tasks, ended);
+    }
+}
+
+/// Runs the future on this thread until it or the workers' time is over.
+fn run(future: impl Future<Output = ()>, ended: &Receiver<()>) {
+    let all = future.or(async {
+        let _ = ended.recv().await;
+    });
+    match Reactor::new() {
+        Ok(reactor) => reactor.block_on(all),
+        // Not on this system: that of async-io serves all threads.
+        Err(_) => async_io::block_on(all),
     }
 }
 
 /// Starts sessions, as long as there are workers.
 #[derive(Clone)]
-pub(crate) struct Crew(Weak<[Arc<Worker>]>);
+pub(crate) struct Crew {
+    workers: Weak<[Arc<Worker>]>,
+    ended: Receiver<()>,
+}
 
 impl Crew {
     /// Gives the session to the thread that has the fewest. False when the workers are gone.
     pub(crate) fn begin(&self, session: impl Future<Output = ()> + Send + 'static) -> bool {
-        let Some(workers) = self.0.upgrade() else {
+        let Some(workers) = self.workers.upgrade() else {
             return false;
         };
         let open = |worker: &&Arc<Worker>| worker.sessions.load(Ordering::Relaxed);
@@ -117,6 +133,26 @@ impl Crew {
             })
             .detach();
         true
+    }
+
+    /// Gives the session a thread and a reactor of its own: what it does there holds up no other one. False when the
+    /// workers are gone.
+    ///
+    /// # Errors
+    /// When the thread cannot be started.
+    pub(crate) fn begin_apart(
+        &self,
+        session: impl Future<Output = ()> + Send + 'static,
+    ) -> io::Result<bool> {
+        if self.ended.is_closed() {
+            return Ok(false);
+        }
+        let ended = self.ended.clone();
+        thread::Builder::new()
+            .name("session".to_owned())
+            .stack_size(STACK)
+            .spawn(move || run(Box::pin(session), &ended))?;
+        Ok(true)
     }
 }
 

@@ -26,7 +26,7 @@ pub struct ListenerConfig {
     /// Listening sockets that somebody else has opened for this listener (sd_listen_fds(3)): they are used, as duplicates, in place
     /// of its address and port. Empty, the default: there are none.
     pub ready: Vec<Arc<TcpListener>>,
-    /// Protocol, TLS on either side, limits.
+    /// Protocol, TLS on either side, limits, filters.
     pub session: Arc<SessionConfig>,
     /// Certificate and key for the client's side; needed unless [`SessionConfig::local_tls`] is `None`.
     pub local_tls: Option<Arc<rustls::ServerConfig>>,

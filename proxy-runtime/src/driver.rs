@@ -13,7 +13,8 @@ use std::{
 };
 use tracing::{debug, info, warn};
 
-/// A [`Session`] with its clock, its authenticator and its record. Streams stay with the runtime: it tells what comes of them,
+/// A [`Session`] with its clock, its authenticator and its record. A session with filters is driven to its very end: its
+/// relay is its own. Streams stay with the runtime: it tells what comes of them,
 /// and takes [steps](Self::next_step) until there are no more of them and [`ended`](Self::ended) says that the session is
 /// over or its relay begins.
 pub struct Driver {
@@ -25,8 +26,17 @@ pub struct Driver {
     epoch: Instant,
     login: Option<(RequestId, BoxFuture<Result<Bearer, Refusal>>)>,
     authenticated: Option<Arc<str>>,
+    filtered: Option<Filtered>,
     stopping: bool,
     end: Option<End>,
+}
+
+/// The relay of a session with filters.
+struct Filtered {
+    /// Dropped with the session: the authenticator wants to be told.
+    _open: Box<dyn Send + Sync>,
+    to_client: u64,
+    to_server: u64,
 }
 
 /// What a session needs its runtime for.
@@ -98,6 +108,7 @@ impl Driver {
             epoch: Instant::now(),
             login: None,
             authenticated: None,
+            filtered: None,
             stopping: false,
             end: None,
         }
@@ -146,6 +157,15 @@ impl Driver {
             Event::Authenticated { login, user } => {
                 info!(login = &*login, user = &*user, "logged in");
                 self.record.login_accepted(&login);
+                if self.config.session.filters.is_some() {
+                    self.filtered = Some(Filtered {
+                        _open: self.authenticate.session_opened(&login),
+                        to_client: 0,
+                        to_server: 0,
+                    });
+                    debug!("relay begins, through plugins");
+                    self.record.relay_begins();
+                }
                 self.authenticated = Some(login);
             }
             Event::Refused { login, text } => {
@@ -261,6 +281,13 @@ impl Driver {
     /// So much of it is written, or there is nobody to write it to.
     pub fn advance(&mut self, side: Side, count: usize) {
         self.session.advance(side, count);
+        if let Some(filtered) = &mut self.filtered {
+            match side {
+                Side::Client => filtered.to_client += count as u64,
+                Side::Server => filtered.to_server += count as u64,
+            }
+            self.record.relayed(filtered.to_client, filtered.to_server);
+        }
     }
 
     /// Most bytes to be read from this side now.
@@ -308,6 +335,7 @@ impl Driver {
             }
             (Some(End::Closed(reason)), client, server) => {
                 match &reason {
+                    Reason::Finished if self.filtered.is_some() => self.log_relay(),
                     Reason::ClientLeft | Reason::Finished | Reason::Shutdown => debug!("{reason}"),
                     Reason::ServerLeft => info!("{reason}"),
                     reason => warn!("{reason}"),
@@ -326,6 +354,14 @@ impl Driver {
                 debug!("cut off");
                 Outcome::Cut
             }
+        }
+    }
+
+    /// The relay of a session with filters is over.
+    fn log_relay(&self) {
+        if let (Some(login), Some(filtered)) = (&self.authenticated, &self.filtered) {
+            let (up, down) = (filtered.to_server, filtered.to_client);
+            info!(login = &**login, up, down, "finished");
         }
     }
 

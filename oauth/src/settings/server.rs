@@ -112,7 +112,7 @@ pub(super) fn read(
         local_starttls: local_starttls(reader, local_tls.is_some()),
         local_tls,
         server_ca_path: reader.text("server_ca_path").map(PathBuf::from),
-        plugins: reader.owned("plugins"),
+        plugins: reader.restriction("plugins"),
         allow_from: reader.restriction("allow_from"),
         proxy_protocol: reader.restriction("proxy_protocol"),
         line,

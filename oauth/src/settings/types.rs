@@ -83,7 +83,8 @@ pub struct Server {
     pub local_starttls: LocalStartTls,
     /// Further CA certificates.
     pub server_ca_path: Option<PathBuf>,
-    /// Raw value of an option whose feature comes later; `None` where absent.
+    /// Scripts and their parameters, as they stand there: read by whoever serves. Empty where nothing stands behind the name,
+    /// `None` where it is absent.
     pub plugins: Option<String>,
     /// Networks whose clients are served, as they stand there: read by whoever serves. Empty where nothing stands behind the
     /// name, which must not mean everybody; `None` where it is absent.

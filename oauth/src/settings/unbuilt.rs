@@ -1,14 +1,6 @@
 //! What the configuration can ask for and this version cannot do. A row goes when its feature comes.
 
-use super::{Account, FlowKind, Options, Server};
-
-/// Why this server must not be started: ignoring what it asks for would be unsafe. `None` where all of it is built.
-pub(super) fn unsupported_server(server: &Server) -> Option<String> {
-    let asked = asked(&[("plugins", server.plugins.is_some())])?;
-    Some(format!(
-        "this version does not know {asked} yet: the server is left out"
-    ))
-}
+use super::{Account, FlowKind, Options};
 
 /// Flows that this version cannot do.
 const UNBUILT_FLOWS: &[FlowKind] = &[];

@@ -92,11 +92,6 @@ fn servers_that_cannot_be_served_are_named_and_left_out() {
             "server_port = 993\nlocal_address = a b\n",
             "`local_address` must be",
         ),
-        (
-            "IMAP-1993",
-            "server_port = 993\nplugins = x.lua\n",
-            "`plugins`",
-        ),
         ("IMAP-0", "server_port = 993\n", "from 1 to 65535"),
         ("IMAP-65536", "server_port = 993\n", "from 1 to 65535"),
         ("IMAP-+80", "server_port = 993\n", "from 1 to 65535"),

@@ -1,0 +1,53 @@
+//! The option `plugins`: where scripts are looked for, and what they become.
+
+use oauth::settings::Server;
+use proxy_proto::filter::Filters;
+use std::path::Path;
+
+/// Names another folder with sample scripts than that of the installation.
+#[cfg(feature = "plugins")]
+const SAMPLES: &str = "EMAILPROXY_PLUGINS";
+
+/// What stands between the server's clients and the server, read from files now. Blocks.
+///
+/// # Errors
+/// With a text that says what is wrong with the list or a script, and what to do.
+#[cfg(feature = "plugins")]
+pub(crate) fn filters(server: &Server, config_file: &Path) -> Result<Option<Filters>, String> {
+    let Some(list) = &server.plugins else {
+        return Ok(None);
+    };
+    let place = plugins::Place {
+        protocol: server.protocol,
+        listener: server.heading.clone(),
+    };
+    match plugins::Plugins::load(list, &folders(config_file), &place) {
+        Ok(plugins) => Ok(Some(plugins.filters())),
+        Err(error) => Err(format!("`plugins`: {error}")),
+    }
+}
+
+/// This build has none: a server that wants some is not served without them.
+#[cfg(not(feature = "plugins"))]
+pub(crate) fn filters(server: &Server, _config_file: &Path) -> Result<Option<Filters>, String> {
+    match &server.plugins {
+        None => Ok(None),
+        Some(_) => Err("`plugins`: this build of the proxy has no plugins; install one that has, or remove the option".to_owned()),
+    }
+}
+
+/// Beside the configuration, then the samples.
+#[cfg(feature = "plugins")]
+fn folders(config_file: &Path) -> Vec<std::path::PathBuf> {
+    let beside = match config_file.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => folder.to_owned(),
+        _ => ".".into(),
+    };
+    let installed = || {
+        let program = std::env::current_exe().ok()?.canonicalize().ok()?;
+        let prefix = program.parent()?.parent()?;
+        Some(prefix.join("share/emailproxy/plugins"))
+    };
+    let samples = std::env::var_os(SAMPLES).map(Into::into).or_else(installed);
+    [beside].into_iter().chain(samples).collect()
+}

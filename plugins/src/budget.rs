@@ -1,0 +1,184 @@
+//! How much processor time a session's scripts may use.
+
+use std::{
+    fmt,
+    sync::{
+        Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+/// What a session may use beyond what calls and bytes allow.
+const SESSION: Duration = Duration::from_secs(30);
+
+/// What each call adds.
+const CALL: Duration = Duration::from_millis(10);
+
+/// What each byte adds: 1 ms for 1 KiB.
+const BYTE: Duration = Duration::from_nanos(976);
+
+/// Processor time of the thread that is running a script. A busy machine takes nothing off it.
+#[derive(Debug)]
+pub(crate) struct Budget {
+    one_call: Duration,
+    memory: usize,
+    /// All of these in nanoseconds.
+    began: AtomicU64,
+    used: AtomicU64,
+    allowed: AtomicU64,
+    running: AtomicBool,
+    /// How the running call has been told to stop.
+    exhausted: Mutex<Option<String>>,
+}
+
+/// A limit was hit.
+#[derive(Clone, Debug)]
+pub(crate) struct Exhausted(String);
+
+impl fmt::Display for Exhausted {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for Exhausted {}
+
+impl Budget {
+    /// So much time for each call, and bytes of memory for all of it.
+    pub(crate) fn new(one_call: Duration, memory: usize) -> Self {
+        Budget {
+            one_call,
+            memory,
+            began: AtomicU64::new(0),
+            used: AtomicU64::new(0),
+            allowed: AtomicU64::new(nanos(SESSION)),
+            running: AtomicBool::new(false),
+            exhausted: Mutex::new(None),
+        }
+    }
+
+    /// A call of a script begins, with so many bytes to look at.
+    pub(crate) fn begin(&self, bytes: usize) {
+        let bytes = u64::try_from(bytes).unwrap_or(u64::MAX);
+        let more = nanos(CALL).saturating_add(nanos(BYTE).saturating_mul(bytes));
+        let allowed = self.allowed.load(Ordering::Relaxed).saturating_add(more);
+        self.allowed.store(allowed, Ordering::Relaxed);
+        self.began.store(nanos(clock()), Ordering::Relaxed);
+        *self.exhausted() = None;
+        self.running.store(true, Ordering::Relaxed);
+    }
+
+    /// The call is over.
+    pub(crate) fn end(&self) {
+        let used = self.used.load(Ordering::Relaxed);
+        self.used
+            .store(used.saturating_add(self.elapsed()), Ordering::Relaxed);
+        self.running.store(false, Ordering::Relaxed);
+    }
+
+    /// Whether the running call may go on.
+    pub(crate) fn check(&self) -> Result<(), Exhausted> {
+        if !self.running.load(Ordering::Relaxed) {
+            return Ok(());
+        }
+        let elapsed = self.elapsed();
+        let one_call = nanos(self.one_call);
+        let used = self.used.load(Ordering::Relaxed).saturating_add(elapsed);
+        let text = if elapsed > one_call {
+            format!(
+                "it took more than {} ms of processor time for one call (max_time)",
+                self.one_call.as_millis()
+            )
+        } else if used > self.allowed.load(Ordering::Relaxed) {
+            let used = Duration::from_nanos(used).as_secs();
+            format!("it took {used} s of processor time, too much for what has passed")
+        } else {
+            return Ok(());
+        };
+        self.exhausted().get_or_insert_with(|| text.clone());
+        Err(Exhausted(text))
+    }
+
+    /// Whether the running call has been told to stop.
+    pub(crate) fn is_exhausted(&self) -> bool {
+        self.exhausted().is_some()
+    }
+
+    /// How the last call was told to stop.
+    pub(crate) fn exhaustion(&self) -> Option<String> {
+        self.exhausted().clone()
+    }
+
+    /// Says where the script stood when it was told to stop.
+    pub(crate) fn locate(&self, place: &str) {
+        if let Some(text) = &mut *self.exhausted()
+            && !text.starts_with(place)
+        {
+            text.insert_str(0, place);
+        }
+    }
+
+    /// Bytes of memory that the session's scripts may use.
+    pub(crate) fn memory(&self) -> usize {
+        self.memory
+    }
+
+    fn exhausted(&self) -> MutexGuard<'_, Option<String>> {
+        self.exhausted
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn elapsed(&self) -> u64 {
+        nanos(clock()).saturating_sub(self.began.load(Ordering::Relaxed))
+    }
+}
+
+fn nanos(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
+}
+
+fn clock() -> Duration {
+    let now = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
+    let seconds = u64::try_from(now.tv_sec).unwrap_or_default();
+    Duration::new(seconds, u32::try_from(now.tv_nsec).unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn burn(budget: &Budget) -> Exhausted {
+        loop {
+            if let Err(exhausted) = budget.check() {
+                return exhausted;
+            }
+        }
+    }
+
+    #[test]
+    fn a_call_ends_when_its_time_is_used_up() {
+        let budget = Budget::new(Duration::from_millis(5), 0);
+        budget.begin(0);
+        assert!(burn(&budget).to_string().contains("5 ms"));
+        assert!(budget.is_exhausted());
+        budget.end();
+        assert!(budget.check().is_ok(), "between calls nothing is counted");
+        budget.begin(0);
+        assert!(!budget.is_exhausted());
+    }
+
+    #[test]
+    fn a_session_has_its_own_limit() {
+        let budget = Budget::new(Duration::from_secs(3600), 0);
+        budget
+            .used
+            .store(nanos(SESSION + CALL + CALL), Ordering::Relaxed);
+        budget.begin(1024 * 100);
+        assert!(budget.check().is_ok(), "bytes give more time");
+        budget.begin(0);
+        budget.used.store(nanos(SESSION) * 2, Ordering::Relaxed);
+        assert!(burn(&budget).to_string().contains("60 s"));
+    }
+}

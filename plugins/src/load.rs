@@ -1,0 +1,241 @@
+//! Scripts found, read and tried, when the configuration is read.
+
+use crate::{
+    list::{self, Entry},
+    raw::{self, Raw},
+    vm::{Script, Vm},
+};
+use proxy_proto::{
+    Protocol,
+    filter::{Chain, Failed, Filter, Filters, OUTPUT_LIMIT, Opened},
+};
+use std::{
+    collections::BTreeMap,
+    fs::{self, File},
+    io::{self, Read},
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
+
+/// Longest script.
+const SOURCE: u64 = 1024 * 1024;
+
+const MIB: usize = 1024 * 1024;
+
+/// What of a server the scripts are told.
+#[derive(Clone, Debug)]
+pub struct Place {
+    /// The server's protocol.
+    pub protocol: Protocol,
+    /// The heading of its section.
+    pub listener: Arc<str>,
+}
+
+/// Why a server's plugins cannot be used: one line that says what to do.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct LoadError(pub String);
+
+/// A server's plugins as they were when they were read.
+#[derive(Clone, Debug)]
+pub struct Plugins(Arc<Set>);
+
+#[derive(Debug)]
+struct Set {
+    plugins: Vec<Loaded>,
+    place: Place,
+    /// The largest that any of them asks for.
+    limits: Limits,
+}
+
+/// One of them.
+#[derive(Debug)]
+pub(crate) struct Loaded {
+    /// As it stands in the list.
+    pub(crate) name: Arc<str>,
+    pub(crate) source: Vec<u8>,
+    pub(crate) params: BTreeMap<String, String>,
+    pub(crate) limits: Limits,
+}
+
+/// What a plugin may use.
+#[derive(Clone, Debug)]
+pub(crate) struct Limits {
+    /// A message that is collected, in bytes.
+    pub(crate) message: usize,
+    /// The state's memory, in bytes.
+    pub(crate) memory: usize,
+    /// Processor time of one call.
+    pub(crate) call: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Limits {
+            message: 8 * MIB,
+            memory: 64 * MIB,
+            call: Duration::from_secs(1),
+        }
+    }
+}
+
+impl Limits {
+    /// What a plugin may put out for one piece of input, in bytes.
+    pub(crate) fn output(&self) -> usize {
+        OUTPUT_LIMIT.max(self.message.saturating_mul(4))
+    }
+}
+
+impl Plugins {
+    /// Reads a server's option `plugins`, finds the scripts in the first of these folders that has them, and tries each of
+    /// them once. Blocks.
+    ///
+    /// # Errors
+    /// When the list or a parameter cannot be read, a script is not there, or has a mistake that shows at once.
+    pub fn load(list: &str, folders: &[PathBuf], place: &Place) -> Result<Self, LoadError> {
+        let entries = list::parse(list).map_err(|error| LoadError(error.0))?;
+        let mut plugins = Vec::new();
+        let mut most = Limits::default();
+        for entry in entries {
+            let limits = limits(&entry)?;
+            most.message = most.message.max(limits.message);
+            most.memory = most.memory.max(limits.memory);
+            most.call = most.call.max(limits.call);
+            plugins.push(Loaded {
+                source: source(&entry.file, folders)?,
+                name: entry.file.into(),
+                params: entry.params,
+                limits,
+            });
+        }
+        let plugins = Plugins(Arc::new(Set {
+            plugins,
+            place: place.clone(),
+            limits: most,
+        }));
+        let nobody = Opened {
+            login: "".into(),
+            user: "".into(),
+        };
+        plugins
+            .0
+            .chain(&nobody)
+            .map_err(|Failed(why)| LoadError(why))?;
+        Ok(plugins)
+    }
+
+    /// What makes the chains of the server's sessions.
+    pub fn filters(&self) -> Filters {
+        let set = self.0.clone();
+        Filters::new(move |opened| set.chain(opened))
+    }
+
+    /// The scripts' names, in the list's order.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.0.plugins.iter().map(|plugin| &*plugin.name)
+    }
+}
+
+impl Set {
+    fn chain(&self, opened: &Opened) -> Result<Chain, Failed> {
+        let vm = Vm::new(&self.limits)?;
+        let mut filters = Vec::new();
+        for plugin in &self.plugins {
+            let script = Script::start(&vm, plugin, &self.place, opened)?;
+            filters.push(filter(script, plugin, &self.place)?);
+        }
+        Ok(Chain::new(filters).limit_output(self.limits.output()))
+    }
+}
+
+fn filter(script: Script, _plugin: &Loaded, _place: &Place) -> Result<Box<dyn Filter>, Failed> {
+    for name in raw::HOOKS {
+        if script.function(name)?.is_some() {
+            return Ok(Box::new(Raw::new(script)?));
+        }
+    }
+    Ok(Box::new(Raw::new(script)?))
+}
+
+fn source(name: &str, folders: &[PathBuf]) -> Result<Vec<u8>, LoadError> {
+    if Path::new(name).extension().is_none_or(|e| e != "lua") {
+        return Err(LoadError(format!(
+            "{name} is no Lua script: write the name of a file that ends in .lua (docs/plugins.md)"
+        )));
+    }
+    // An absolute name replaces the folder.
+    for path in folders.iter().map(|folder| folder.join(name)) {
+        let unreadable =
+            |error: io::Error| LoadError(format!("{} cannot be read: {error}", path.display()));
+        let file = match File::open(&path) {
+            Ok(file) => file,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+            Err(error) => return Err(unreadable(error)),
+        };
+        if fs::metadata(&path).is_ok_and(|found| !found.is_file()) {
+            return Err(LoadError(format!("{} is no file", path.display())));
+        }
+        let mut source = Vec::new();
+        file.take(SOURCE + 1)
+            .read_to_end(&mut source)
+            .map_err(unreadable)?;
+        if source.len() as u64 > SOURCE {
+            return Err(LoadError(format!(
+                "{} is too long for a script",
+                path.display()
+            )));
+        }
+        return Ok(source);
+    }
+    let folders: Vec<_> = folders
+        .iter()
+        .map(|folder| folder.display().to_string())
+        .collect();
+    Err(LoadError(format!(
+        "there is no {name} in {}",
+        folders.join(" or ")
+    )))
+}
+
+/// The parameters that are limits.
+fn limits(entry: &Entry) -> Result<Limits, LoadError> {
+    let mut limits = Limits::default();
+    let bad = |key: &str, value: &str, wanted: &str| {
+        LoadError(format!("{}: {key}={value} must be {wanted}", entry.file))
+    };
+    for (key, value) in &entry.params {
+        let bytes = || {
+            bytes(value)
+                .filter(|bytes| (64 * 1024..=1024 * MIB).contains(bytes))
+                .ok_or_else(|| bad(key, value, "a size from 64K to 1024M"))
+        };
+        match &**key {
+            "max_message" => limits.message = bytes()?,
+            "max_memory" => limits.memory = bytes()?.max(MIB),
+            "max_time" => {
+                let milliseconds = value
+                    .parse()
+                    .ok()
+                    .filter(|time| (1..=600_000).contains(time));
+                limits.call = Duration::from_millis(
+                    milliseconds
+                        .ok_or_else(|| bad(key, value, "milliseconds, from 1 to 600000"))?,
+                );
+            }
+            _ => {}
+        }
+    }
+    Ok(limits)
+}
+
+fn bytes(text: &str) -> Option<usize> {
+    let digits = text.trim_end_matches(['K', 'k', 'M', 'm']);
+    let unit = match &text[digits.len()..] {
+        "" => 1,
+        "K" | "k" => 1024,
+        "M" | "m" => MIB,
+        _ => return None,
+    };
+    digits.parse::<usize>().ok()?.checked_mul(unit)
+}
