@@ -1,6 +1,6 @@
 //! The command line. What the Python tool's users have in their scripts and service files goes on working.
 
-use crate::{log, runtime};
+use crate::{console::ConsoleAddress, log, runtime};
 use clap::{Parser, Subcommand};
 use std::{convert::Infallible, path::PathBuf, str::FromStr};
 
@@ -57,6 +57,10 @@ pub struct Args {
     #[arg(long, value_name = "PATH", global = true)]
     pub log_file: Option<PathBuf>,
 
+    /// Serve the web console, on port 8025 of the loopback or at this address; counts before `console_address`
+    #[arg(long, value_name = "ADDRESS", num_args = 0..=1, default_missing_value = "8025")]
+    pub console: Option<ConsoleAddress>,
+
     /// The form of log lines; without it: journal where standard error is one, else text
     #[arg(long, value_name = "FORMAT", value_enum, global = true)]
     pub log_format: Option<log::Format>,
@@ -103,6 +107,16 @@ pub enum Command {
         section: String,
     },
 
+    /// Print the link that opens the web console, with its token
+    ///
+    /// Give the --config-file and --cache-store that the running proxy has; the address too, where that is not in the
+    /// configuration (`console_address`).
+    Console {
+        /// Where the console listens
+        #[arg(value_name = "ADDRESS")]
+        address: Option<ConsoleAddress>,
+    },
+
     /// Print the completions of a shell: `emailproxy completions bash > /etc/bash_completion.d/emailproxy`
     Completions {
         /// The shell
@@ -123,6 +137,10 @@ pub struct DemoArgs {
     /// Approve the consent page without a browser, as a person would
     #[arg(long)]
     pub approve: bool,
+
+    /// Serve the web console, on port 8025 of the loopback or at this address
+    #[arg(long, value_name = "ADDRESS", num_args = 0..=1, default_missing_value = "8025")]
+    pub console: Option<ConsoleAddress>,
 
     /// IMAP, POP and SMTP are served on this port + 143, + 110 and + 587 (0: on any free ones)
     #[arg(long, value_name = "PORT", default_value_t = 1000, value_parser = clap::value_parser!(u16).range(0..=64_948))]
@@ -244,6 +262,27 @@ mod tests {
                 .to_string()
                 .contains(env!("CARGO_PKG_VERSION"))
         );
+    }
+
+    #[test]
+    fn the_console_has_an_address_or_the_usual_one() {
+        let console = |line: &str| parse(line).unwrap().console.map(|at| at.to_string());
+        assert_eq!(console(""), None);
+        assert_eq!(console("--console").as_deref(), Some("localhost:8025"));
+        assert_eq!(
+            console("--console --debug").as_deref(),
+            Some("localhost:8025")
+        );
+        assert_eq!(console("--console 9000").as_deref(), Some("localhost:9000"));
+        assert_eq!(console("--console=[::1]:1").as_deref(), Some("[::1]:1"));
+        let wrong = parse("--console http://x").unwrap_err();
+        assert_eq!(wrong.exit_code(), 2);
+        assert!(wrong.to_string().contains("127.0.0.1:8025"), "{wrong}");
+        let args = parse("--config-file x console 9000").unwrap();
+        assert!(matches!(
+            args.command,
+            Some(Command::Console { address: Some(_) })
+        ));
     }
 
     #[test]

@@ -5,7 +5,8 @@
 
 use crate::{
     args::DemoArgs,
-    consent::{Announce, Front, Receiver, Terminal, Way},
+    consent::{Announce, Front, Receiver, Terminal, Waiting, Way},
+    console::Console,
     log::Log,
     proxy::{Proxy, Source, Unusable},
     runtime,
@@ -48,14 +49,21 @@ pub fn run(args: &DemoArgs, runtime: runtime::Kind, log: &Log) -> ExitCode {
                 return ExitCode::from(UNUSABLE);
             }
         };
+        let waiting = demo.waiting.clone();
+        let console = Console::new(&demo.proxy, args.console.clone(), waiting, log);
+        if let Err(problem) = console.configure(&demo.proxy).await {
+            return failed(&problem);
+        }
         say(&demo.introduction());
-        until_ended(&demo.proxy, &mut signals, log, &Notify::nobody()).await
+        let nobody = Notify::nobody();
+        until_ended(&demo.proxy, &console, &mut signals, log, &nobody).await
     })
 }
 
 /// A running sandbox with the proxy in front of it.
 pub struct Demo {
-    proxy: Proxy,
+    proxy: Arc<Proxy>,
+    waiting: Waiting,
     ports: Ports,
     config_file: PathBuf,
     approve: bool,
@@ -114,9 +122,11 @@ impl Demo {
             config_file: config_file.clone(),
             cache_store: None,
         };
+        let waiting = consent.waiting();
         let proxy = Proxy::start(source, runtime, Arc::new(consent)).await?;
         Ok(Demo {
-            proxy,
+            proxy: Arc::new(proxy),
+            waiting,
             ports,
             config_file,
             approve: args.approve,

@@ -17,6 +17,7 @@
 //! - [`proxy`]: one configuration, served; can be embedded (the end-to-end tests do).
 //! - [`runtime`]: what sessions run on, tasks or threads.
 //! - `scripts`: the option `plugins`.
+//! - [`console`]: a web page that shows all of this, metrics and health.
 //! - [`systemd`]: readiness, watchdog and listening sockets, as service managers have them.
 //! - [`manual`]: completions and the manual page.
 //! - [`serve`]: the command without a subcommand.
@@ -54,6 +55,7 @@ pub mod accounts;
 pub mod args;
 pub mod board;
 pub mod consent;
+pub mod console;
 pub mod demo;
 mod gate;
 pub mod log;
@@ -90,6 +92,7 @@ pub fn run() -> ExitCode {
         Some(args::Command::EncryptSecret { section }) => {
             logged(&|_| accounts::encrypt_secret(&args, section))
         }
+        Some(args::Command::Console { address }) => console::print_link(&args, address.as_ref()),
         Some(args::Command::Completions { shell }) => manual::completions(*shell),
         Some(args::Command::Man { command }) => manual::man(command.as_deref()),
     }

@@ -6,12 +6,14 @@
 
 mod json;
 mod line;
+pub(crate) mod recent;
 mod rolling;
 
 pub use rolling::RollingFile;
 
 use crate::board;
 use line::{Beginning, Fields, Line};
+use recent::Recent;
 use std::{
     io::{self, Write},
     path::{Path, PathBuf},
@@ -66,10 +68,13 @@ fn is_journal(_: Option<&str>) -> bool {
     false
 }
 
-/// The running log; see [`start`].
+/// The running log; see [`start`]. Clones are the same.
+#[derive(Clone)]
 pub struct Log {
     filter: reload::Handle<Targets, Registry>,
-    debug: AtomicBool,
+    debug: Arc<AtomicBool>,
+    recent: Recent,
+    offset: UtcOffset,
 }
 
 /// Why there is no log.
@@ -107,14 +112,18 @@ pub fn start(file: Option<&Path>, format: Option<Format>, debug: bool) -> Result
             })?,
     };
     let (filter, handle) = reload::Layer::new(targets(debug));
+    let recent = Recent::default();
     tracing_subscriber::registry()
         .with(filter)
         .with(written(format, offset, output))
+        .with(recent.clone())
         .try_init()
         .map_err(|_| LogError::Started)?;
     Ok(Log {
         filter: handle,
-        debug: AtomicBool::new(debug),
+        debug: Arc::new(AtomicBool::new(debug)),
+        recent,
+        offset,
     })
 }
 
@@ -143,9 +152,37 @@ impl Log {
     /// Switches debug logging on or off and returns whether it is on now.
     pub fn toggle_debug(&self) -> bool {
         let debug = !self.debug.fetch_xor(true, Ordering::SeqCst);
+        self.filter(debug);
+        debug
+    }
+
+    /// Switches debug logging; `false` where it was so before.
+    pub(crate) fn set_debug(&self, debug: bool) -> bool {
+        let changed = self.debug.swap(debug, Ordering::SeqCst) != debug;
+        if changed {
+            self.filter(debug);
+        }
+        changed
+    }
+
+    /// Whether debug logging is on.
+    pub(crate) fn is_debug(&self) -> bool {
+        self.debug.load(Ordering::SeqCst)
+    }
+
+    /// What local time is ahead of UTC.
+    pub(crate) fn offset(&self) -> UtcOffset {
+        self.offset
+    }
+
+    /// The last lines of the log.
+    pub(crate) fn recent(&self) -> &Recent {
+        &self.recent
+    }
+
+    fn filter(&self, debug: bool) {
         // It fails only once the subscriber is gone, and then nobody is left to be told.
         let _ = self.filter.reload(targets(debug));
-        debug
     }
 }
 

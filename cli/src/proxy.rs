@@ -7,7 +7,9 @@ use crate::{
     scripts, systemd,
 };
 use oauth::{
-    authenticator::{Authenticator, NEW_ITERATIONS, Parts, Spawn, SystemClock},
+    authenticator::{
+        self, AccountOverview, Authenticator, NEW_ITERATIONS, Parts, Spawn, SystemClock,
+    },
     consent::Consent,
     settings::{Loaded, LocalStartTls, Problem, Server, Settings, Severity},
     store::{FileStore, Saver, Store},
@@ -137,6 +139,27 @@ impl Proxy {
         if let Err(Unusable(problems)) = applied {
             problems.iter().for_each(|problem| warn!("{problem}"));
         }
+    }
+
+    /// How the accounts stand. Stores are read off the executor.
+    pub(crate) async fn accounts(&self) -> Vec<AccountOverview> {
+        self.authenticator.accounts().await
+    }
+
+    /// What has been done for tokens since the start.
+    pub(crate) fn token_counts(&self) -> authenticator::Counts {
+        self.authenticator.counts()
+    }
+
+    /// The configuration as it was read last.
+    pub(crate) fn settings(&self) -> Arc<Settings> {
+        let settings = self.settings.lock();
+        settings.unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Where configuration and tokens are.
+    pub(crate) fn source(&self) -> &Source {
+        &self.source
     }
 
     /// The open listeners.

@@ -3,6 +3,7 @@
 use crate::{
     args::Args,
     consent::{Front, Receiver, Terminal, Way},
+    console::Console,
     log::Log,
     proxy::{Proxy, Source, Unusable},
     runtime,
@@ -40,6 +41,7 @@ pub fn run(args: &Args, log: &Log) -> ExitCode {
         (true, true) => Way::Both,
     };
     let consent = Front::new(way, Receiver::default(), Terminal::default(), None);
+    let waiting = consent.waiting();
     smol::block_on(async {
         let mut signals = match Signals::catch() {
             Ok(signals) => signals,
@@ -50,14 +52,16 @@ pub fn run(args: &Args, log: &Log) -> ExitCode {
         };
         match Proxy::start(source, args.runtime, Arc::new(consent)).await {
             Ok(proxy) => {
+                let proxy = Arc::new(proxy);
+                let console = Console::new(&proxy, args.console.clone(), waiting, log);
+                if let Err(problem) = console.configure(&proxy).await {
+                    return refuse(&Unusable(vec![problem]), args, &notify);
+                }
                 notify.ready(&proxy.status());
                 notify.feed_watchdog();
-                until_ended(&proxy, &mut signals, log, &notify).await
+                until_ended(&proxy, &console, &mut signals, log, &notify).await
             }
-            Err(unusable) => {
-                notify.status(unusable.0.first().map_or("", String::as_str));
-                refuse(&unusable, args)
-            }
+            Err(unusable) => refuse(&unusable, args, &notify),
         }
     })
 }
@@ -65,6 +69,7 @@ pub fn run(args: &Args, log: &Log) -> ExitCode {
 /// Does what signals ask for until they ask for the end.
 pub(crate) async fn until_ended(
     proxy: &Proxy,
+    console: &Console,
     signals: &mut Signals,
     log: &Log,
     notify: &Notify,
@@ -76,7 +81,12 @@ pub(crate) async fn until_ended(
                 notify.reloading();
                 let mut status = String::new();
                 match proxy.reload().await {
-                    Ok(()) => info!("the configuration was read again"),
+                    Ok(()) => {
+                        info!("the configuration was read again");
+                        if let Err(problem) = console.configure(proxy).await {
+                            error!("{problem}; the console stays as it was");
+                        }
+                    }
                     Err(Unusable(problems)) => {
                         problems.iter().for_each(|problem| error!("{problem}"));
                         warn!(
@@ -96,6 +106,7 @@ pub(crate) async fn until_ended(
     }
     info!("ending; once more ends at once");
     notify.stopping("sessions get time to end");
+    console.end();
     let gracefully = async {
         match proxy.end(GRACE).await {
             Ok(()) => {
@@ -117,7 +128,8 @@ pub(crate) async fn until_ended(
 }
 
 /// Says why nothing is served: in the log, and where that is a file to whoever started it as well.
-fn refuse(unusable: &Unusable, args: &Args) -> ExitCode {
+fn refuse(unusable: &Unusable, args: &Args, notify: &Notify) -> ExitCode {
+    notify.status(unusable.0.first().map_or("", String::as_str));
     for problem in &unusable.0 {
         error!("{problem}");
         if args.log_file.is_some() {

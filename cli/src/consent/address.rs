@@ -84,7 +84,7 @@ pub(super) fn resolve(url: &Url) -> io::Result<Vec<IpAddr>> {
 
 /// Listens on one port of the loopback families that exist. The same port on both: a browser may choose either, and nobody else
 /// must be able to sit on the other.
-pub(super) fn bind_ephemeral(addresses: &[IpAddr]) -> io::Result<Vec<TcpListener>> {
+pub(crate) fn bind_ephemeral(addresses: &[IpAddr]) -> io::Result<Vec<TcpListener>> {
     let mut last = io::Error::from(io::ErrorKind::AddrInUse);
     for _ in 0..EPHEMERAL_ATTEMPTS {
         match bind(addresses, 0) {
@@ -97,7 +97,7 @@ pub(super) fn bind_ephemeral(addresses: &[IpAddr]) -> io::Result<Vec<TcpListener
 
 /// Listens on `port` of all addresses (0: whichever is free on the first). A family that this machine lacks is left out as long as
 /// another one is there.
-fn bind(addresses: &[IpAddr], port: u16) -> io::Result<Vec<TcpListener>> {
+pub(crate) fn bind(addresses: &[IpAddr], port: u16) -> io::Result<Vec<TcpListener>> {
     let mut listeners: Vec<TcpListener> = Vec::new();
     let mut port = port;
     let mut missing = io::Error::from(io::ErrorKind::AddrNotAvailable);

@@ -5,7 +5,7 @@
 //! [`Terminal`], in the web console, or over the control channel. Several that wait at the same time are told apart by `state`. A
 //! device code is in the list too; the provider knows when it has been entered.
 
-mod address;
+pub(crate) mod address;
 mod front;
 mod page;
 mod qr;

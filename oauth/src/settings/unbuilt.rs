@@ -16,10 +16,7 @@ pub(super) fn unsupported_account(account: &Account) -> Option<String> {
 
 /// What of `[emailproxy]` is not built and ignored: option and text.
 pub(super) fn unsupported_options(options: &Options) -> Vec<(&'static str, String)> {
-    let table = [
-        ("console_address", &options.console_address),
-        ("notify_command", &options.notify_command),
-    ];
+    let table = [("notify_command", &options.notify_command)];
     table
         .into_iter()
         .filter(|(_, value)| value.is_some())
