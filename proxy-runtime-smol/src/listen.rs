@@ -6,7 +6,7 @@ use crate::{
     workers::Crew,
 };
 use async_io::Async;
-use proxy_runtime::{Backoff, Census, Current, Rare, admit};
+use proxy_runtime::{Backoff, Census, Current, Rare, TurnedAway, admit};
 use std::{
     io,
     net::{SocketAddr, TcpListener},
@@ -71,6 +71,7 @@ pub(crate) async fn accept(
             false => crew.begin(session),
             true => crew.begin_apart(session).unwrap_or_else(|error| {
                 let server = &*heading;
+                census.turned_away(&heading, TurnedAway::NoResources);
                 warn!(server, %address, "client turned away: its thread cannot be started: {error}");
                 true
             }),

@@ -11,7 +11,7 @@ use crate::{
 use async_io::Async;
 use futures_lite::FutureExt;
 use proxy_proto::{Authenticate, LocalTls, Side};
-use proxy_runtime::{ListenerConfig, Options, Outcome, SessionRecord, Ticket};
+use proxy_runtime::{ListenerConfig, Options, Outcome, PARTING, SessionRecord, Ticket};
 use std::{
     any::Any,
     future::poll_fn,
@@ -19,12 +19,9 @@ use std::{
     panic::AssertUnwindSafe,
     sync::Arc,
     task::Poll,
-    time::{Duration, Instant},
+    time::Instant,
 };
 use tracing::{Instrument, Span, debug, error, error_span, warn};
-
-/// Longest wait for a peer to take the last bytes, and then for its own end.
-const PARTING: Duration = Duration::from_secs(2);
 
 /// What sessions share.
 pub(crate) struct Context {
@@ -176,9 +173,11 @@ async fn part(stream: Option<Stream>, last: Vec<u8>) {
         return;
     }
     let mut ignored = [0; 1024];
+    let mut left = proxy_runtime::PARTING_BYTES;
     let ending = poll_fn(|cx| {
         match stream.poll_read(cx, &mut ignored) {
-            Poll::Ready(Ok(count)) if count > 0 => {
+            Poll::Ready(Ok(count)) if count > 0 && count < left => {
+                left -= count;
                 // One read per turn: a peer that never stops takes no more than its share.
                 cx.waker().wake_by_ref();
                 Poll::Pending

@@ -9,7 +9,8 @@ use crate::{
 };
 use proxy_proto::{Authenticate, LocalTls, Reason, Side};
 use proxy_runtime::{
-    ListenerConfig, Options, Outcome, SessionRecord, Ticket, TurnedAway, identify, trouble,
+    ListenerConfig, Options, Outcome, PARTING, PARTING_BYTES, SessionRecord, Ticket, TurnedAway,
+    identify, trouble,
 };
 use std::{
     any::Any,
@@ -17,15 +18,12 @@ use std::{
     net::{SocketAddr, TcpStream},
     panic::{AssertUnwindSafe, catch_unwind},
     sync::Arc,
-    time::{Duration, Instant},
+    time::Instant,
 };
 use tracing::{debug, error, error_span, warn};
 
 /// A session's stack. The authenticator's future runs on it too.
 pub(crate) const STACK: usize = 1024 * 1024;
-
-/// Longest wait for a peer to take the last bytes, and then for its own end.
-const PARTING: Duration = Duration::from_secs(2);
 
 /// What sessions share.
 pub(crate) struct Context {
@@ -221,6 +219,7 @@ struct Leaving {
     last: Vec<u8>,
     sent: usize,
     closed: bool,
+    ignored: usize,
     deadline: Instant,
 }
 
@@ -231,6 +230,7 @@ impl Leaving {
             last,
             sent: 0,
             closed: false,
+            ignored: 0,
             deadline: Instant::now() + PARTING,
         }
     }
@@ -263,8 +263,11 @@ impl Leaving {
             self.deadline = Instant::now() + PARTING;
         }
         let mut ignored = [0; 1024];
-        while self.stream.read(&mut ignored)? > 0 {
-            if Instant::now() >= self.deadline {
+        loop {
+            let count = self.stream.read(&mut ignored)?;
+            self.ignored += count;
+            let enough = self.ignored >= PARTING_BYTES || Instant::now() >= self.deadline;
+            if count == 0 || enough {
                 break;
             }
         }

@@ -13,6 +13,13 @@ use std::{
 };
 use tracing::{debug, info, warn};
 
+/// Longest wait for a peer to take the last bytes of a session before its relay, and then for its own end.
+pub const PARTING: Duration = Duration::from_secs(2);
+
+/// Most bytes that are read from a peer after the last ones were sent to it, and ignored. Unread ones would make the system
+/// reset the connection, which can take a farewell with it; whoever sends more than this waits for none.
+pub const PARTING_BYTES: usize = 1024 * 1024;
+
 /// A [`Session`] with its clock, its authenticator and its record. A session with filters is driven to its very end: its
 /// relay is its own. Streams stay with the runtime: it tells what comes of them,
 /// and takes [steps](Self::next_step) until there are no more of them and [`ended`](Self::ended) says that the session is

@@ -59,7 +59,7 @@ pub use admission::{Backoff, Rare, TurnedAway, admit, identify};
 pub use census::{Census, Full, Ticket};
 pub use config::{Bound, ListenerConfig, Options, Stopped};
 pub use course::{Course, Failure, Progress, Relayed, Why};
-pub use driver::{Driver, End, Outcome, Step};
+pub use driver::{Driver, End, Outcome, PARTING, PARTING_BYTES, Step};
 pub use listen::{ListenError, Place, bind, check};
 pub use listeners::{Acceptor, Current, Listeners};
 pub use networks::{BadNetwork, Networks};

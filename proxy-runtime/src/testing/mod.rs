@@ -89,6 +89,9 @@ macro_rules! runtime_tests {
             half_close_is_passed_on_and_the_answer_still_arrives,
             a_reset_ends_the_other_side,
             a_slow_reader_holds_the_sender_back,
+            a_slow_server_holds_its_client_back,
+            bulk_transfers_let_others_have_their_turn,
+            tls_sessions_with_servers_are_resumed,
             shutdown_drains_the_server_and_injects_nothing,
             an_end_without_close_notify_is_an_end,
             allow_from_turns_others_away,
@@ -120,6 +123,18 @@ macro_rules! runtime_tests {
             a_consent_that_never_comes_ends,
             what_comes_behind_starttls_ends_the_session,
             a_server_that_stalls_within_a_record_stops_nothing,
+            a_server_that_resets_ends_the_session,
+            a_server_that_has_said_all_still_hears_its_client,
+            a_server_with_a_certificate_for_another_name_gets_no_session,
+            a_server_that_stalls_before_login_is_given_up,
+            a_stalled_session_holds_up_nobody,
+            a_client_that_vanishes_within_a_literal_is_gone,
+            a_client_that_sends_a_byte_now_and_then_is_let_go,
+            a_client_that_never_reads_before_login_is_let_go,
+            shutdown_does_not_wait_for_a_client_that_never_reads,
+            a_client_that_only_connects_is_let_go,
+            a_server_that_never_stops_talking_is_left,
+            others_that_come_and_go_leave_a_relay_alone,
             an_open_session_is_shown,
             what_happens_is_counted,
             troubles_are_counted,
@@ -134,6 +149,15 @@ macro_rules! runtime_tests {
             let path = concat!(module_path!(), "::descriptors_run_out_and_come_back");
             let (_, path) = path.split_once("::").unwrap();
             $crate::testing::suite::descriptors_run_out_and_come_back::<$runtime>(path);
+        }
+
+        // The system tells of a process's memory.
+        #[cfg(target_os = "linux")]
+        #[test]
+        fn ten_thousand_come_and_go_and_leave_nothing() {
+            let path = concat!(module_path!(), "::ten_thousand_come_and_go_and_leave_nothing");
+            let (_, path) = path.split_once("::").unwrap();
+            $crate::testing::suite::ten_thousand_come_and_go_and_leave_nothing::<$runtime>(path);
         }
     };
     ($runtime:ty: $($test:ident,)*) => {

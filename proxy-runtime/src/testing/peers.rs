@@ -2,7 +2,9 @@
 
 use super::PATIENCE;
 use proxy_proto::Protocol;
-use rustls::{ClientConfig, ClientConnection, Connection, ServerConfig, ServerConnection};
+use rustls::{
+    ClientConfig, ClientConnection, Connection, HandshakeKind, ServerConfig, ServerConnection,
+};
 use std::{
     io::{self, Read, Write},
     net::{Shutdown, SocketAddr, TcpStream},
@@ -59,6 +61,12 @@ impl Peer {
         }
         self.tls = Some(Arc::new(Mutex::new(connection)));
         Ok(self)
+    }
+
+    /// Whether its TLS took up an earlier session.
+    pub fn is_resumed(&self) -> bool {
+        let tls = self.tls.as_ref().unwrap().lock().unwrap();
+        tls.handshake_kind() == Some(HandshakeKind::Resumed)
     }
 
     /// 0 at the end, with close_notify or without.
@@ -166,6 +174,11 @@ impl Lines {
         self.0.write(text.as_bytes()).unwrap();
     }
 
+    /// The same; `None` when nobody is there any more.
+    fn try_say(&mut self, text: &str) -> Option<()> {
+        self.0.write(text.as_bytes()).ok()
+    }
+
     /// The next line without CRLF; `None` at the end.
     pub fn hear(&mut self) -> Option<String> {
         let mut line = Vec::new();
@@ -217,30 +230,30 @@ impl Lines {
                 _ => ("", words),
             };
             match command[0].to_ascii_uppercase().as_str() {
-                "CAPABILITY" => self.say(&format!(
+                "CAPABILITY" => self.try_say(&format!(
                     "* CAPABILITY IMAP4rev1 SASL-IR AUTH=XOAUTH2\r\n{tag} OK done\r\n"
-                )),
-                "CAPA" => self.say("+OK\r\nSASL XOAUTH2\r\nUIDL\r\n.\r\n"),
+                ))?,
+                "CAPA" => self.try_say("+OK\r\nSASL XOAUTH2\r\nUIDL\r\n.\r\n")?,
                 "EHLO" => {
-                    self.say("250-mx.example\r\n250-SIZE 1000000\r\n250 AUTH XOAUTH2\r\n");
+                    self.try_say("250-mx.example\r\n250-SIZE 1000000\r\n250 AUTH XOAUTH2\r\n")?;
                 }
                 "AUTHENTICATE" | "AUTH" => {
                     assert_eq!(command[1], "XOAUTH2");
                     let token = match command.get(2) {
                         Some(token) => (*token).to_owned(),
                         None => {
-                            self.say(match protocol {
+                            self.try_say(match protocol {
                                 Protocol::Smtp => "334 \r\n",
                                 _ => "+ \r\n",
-                            });
+                            })?;
                             self.hear()?
                         }
                     };
-                    self.say(&match protocol {
+                    self.try_say(&match protocol {
                         Protocol::Imap => format!("{tag} OK welcome\r\n"),
                         Protocol::Pop => "+OK welcome\r\n".to_owned(),
                         Protocol::Smtp => "235 2.7.0 welcome\r\n".to_owned(),
-                    });
+                    })?;
                     return Some(token);
                 }
                 other => panic!("{other} before the login"),

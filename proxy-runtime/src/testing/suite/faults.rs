@@ -1,22 +1,15 @@
 //! What must not wear a runtime out.
 
+use crate::Stopped;
 use crate::testing::{
-    Accounts, Lines, PATIENCE, Peer, Runtime, Stage,
-    stage::{log_in, log_in_and_talk, login, serve, talk},
+    Lines, PATIENCE, Peer, Runtime, Stage,
+    stage::{log_in, login, serve, talk},
     until,
 };
-use crate::{ListenerConfig, Options, Stopped, Trust, server_config};
-use proxy_proto::{LocalTls, Protocol, SessionConfig};
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use proxy_proto::{LocalTls, Protocol};
 use std::{
-    env, fs,
-    io::{BufRead, BufReader, Write},
-    path::Path,
-    process::{Command, Stdio},
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering},
-    },
+    io::Write,
+    sync::atomic::{AtomicUsize, Ordering},
     thread,
     time::Duration,
 };
@@ -171,105 +164,4 @@ pub fn a_server_that_stalls_within_a_record_stops_nothing<R: Runtime>() {
     assert_eq!(stopped, Stopped { cut_off: 0 });
     assert_eq!(client.hear(), None);
     server.join().unwrap();
-}
-
-const FOLDER: &str = "RUNTIME_TEST_FOLDER";
-const UPSTREAM: &str = "RUNTIME_TEST_UPSTREAM";
-
-/// And after 2,000 clients as many are open as before. In a process of its own, whose limit on open files is lowered. `test` is this test's name for libtest: the child
-/// process runs it again, and finds the variables.
-pub fn descriptors_run_out_and_come_back<R: Runtime>(test: &str) {
-    if let (Some(folder), Ok(port)) = (env::var_os(FOLDER), env::var(UPSTREAM)) {
-        return short_of_descriptors::<R>(Path::new(&folder), port.parse().unwrap());
-    }
-    let stage = Stage::<R>::new(Protocol::Pop);
-    let leaf = stage.authority.leaf("localhost");
-    fs::copy(leaf.certificate, stage.authority.path("leaf.pem")).unwrap();
-    fs::copy(leaf.key, stage.authority.path("leaf.key")).unwrap();
-    let mut child = Command::new(env::current_exe().unwrap())
-        .args(["--exact", test, "--nocapture"])
-        .env(FOLDER, stage.authority.path(""))
-        .env(
-            UPSTREAM,
-            stage.server.local_addr().unwrap().port().to_string(),
-        )
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let mut to_child = child.stdin.take().unwrap();
-    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
-    let mut answer = |to: &str| loop {
-        let line = lines.next().expect("the child goes on").unwrap();
-        if let Some((_, rest)) = line.split_once(to) {
-            return rest.to_owned();
-        }
-    };
-    let address = answer("listens at ").parse().unwrap();
-    let whole_session = |stage: &Stage<R>| {
-        let server = stage.accept_tls(serve);
-        let mut client = stage.upgraded(Lines::connect(address));
-        log_in_and_talk(&mut client, Protocol::Pop, "right");
-        server.join().unwrap();
-    };
-    whole_session(&stage);
-    let mut look = || {
-        to_child.write_all(b"look\n").unwrap();
-        answer("descriptors: ")
-    };
-    until("sessions are gone", || look().ends_with("sessions: 0"));
-    let before = look();
-    // Each one holds a descriptor of the child's, which waits for its ClientHello; the last ones wait in the backlog.
-    let held: Vec<Peer> = (0..60).map(|_| Peer::connect(address)).collect();
-    until("no descriptors", || look().starts_with("none"));
-    drop(held);
-    whole_session(&stage);
-    for number in 0..2000 {
-        let client = Peer::connect(address);
-        if number % 3 == 0 {
-            client.reset();
-        }
-    }
-    until("descriptors are where they were", || look() == before);
-    drop(to_child);
-    assert!(child.wait().unwrap().success());
-}
-
-/// The child: serves until its standard input ends.
-fn short_of_descriptors<R: Runtime>(folder: &Path, upstream_port: u16) {
-    let runtime = R::start(Arc::new(Accounts::default()), Options::default());
-    let mut session = SessionConfig::new(Protocol::Pop);
-    session.local_tls = LocalTls::Implicit;
-    let trust = Trust::only(folder.join("ca.pem"));
-    let mut listener = ListenerConfig::new(
-        "TEST-1",
-        0,
-        "localhost",
-        upstream_port,
-        session,
-        trust.client_config(None).unwrap(),
-    );
-    listener.address = "127.0.0.1".to_owned();
-    let leaf = server_config(&folder.join("leaf.pem"), &folder.join("leaf.key"));
-    listener.local_tls = Some(leaf.unwrap());
-    runtime.apply(vec![listener]).unwrap();
-    let limit = getrlimit(Resource::Nofile);
-    setrlimit(
-        Resource::Nofile,
-        Rlimit {
-            current: Some(48),
-            maximum: limit.maximum,
-        },
-    )
-    .unwrap();
-    println!("listens at {}", runtime.listeners()[0].addresses[0]);
-    let mut line = String::new();
-    while std::io::stdin().read_line(&mut line).unwrap() > 0 {
-        let left = match fs::read_dir("/proc/self/fd") {
-            Ok(open) => open.count().to_string(),
-            Err(_) => "none".to_owned(),
-        };
-        println!("descriptors: {left} sessions: {}", runtime.sessions());
-    }
-    runtime.shutdown(PATIENCE);
 }

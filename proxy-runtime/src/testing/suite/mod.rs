@@ -6,6 +6,8 @@ mod listeners;
 mod observations;
 mod relays;
 mod sessions;
+mod unreliable;
+mod worn;
 
 pub use faults::*;
 pub use gates::*;
@@ -13,3 +15,5 @@ pub use listeners::*;
 pub use observations::*;
 pub use relays::*;
 pub use sessions::*;
+pub use unreliable::*;
+pub use worn::*;

@@ -1,11 +1,11 @@
 //! Bytes after login.
 
-use crate::Stopped;
 use crate::testing::{
     Lines, PATIENCE, Pattern, Peer, Runtime, Stage,
-    stage::{greeting, log_in},
+    stage::{greeting, log_in, serve, talk},
     until,
 };
+use crate::{Options, Stopped};
 use proxy_proto::{LocalTls, Protocol, SessionConfig, UpstreamTls};
 use std::{
     io,
@@ -20,13 +20,13 @@ use std::{
 
 /// Which sides of a session speak TLS.
 #[derive(Clone, Copy)]
-struct Tls {
+pub(super) struct Tls {
     client: bool,
     server: bool,
 }
 
 /// Both ends of a session whose login is done: the client's and the server's.
-fn relayed<R: Runtime>(stage: &Stage<R>, tls: Tls) -> (Peer, Peer) {
+pub(super) fn relayed<R: Runtime>(stage: &Stage<R>, tls: Tls) -> (Peer, Peer) {
     relayed_by(stage, tls, stage.session())
 }
 
@@ -56,15 +56,15 @@ fn relayed_by<R: Runtime>(stage: &Stage<R>, tls: Tls, mut session: SessionConfig
     (client.0, server.join().unwrap())
 }
 
-const PLAIN: Tls = Tls {
+pub(super) const PLAIN: Tls = Tls {
     client: false,
     server: false,
 };
-const UPSTREAM: Tls = Tls {
+pub(super) const UPSTREAM: Tls = Tls {
     client: false,
     server: true,
 };
-const BOTH: Tls = Tls {
+pub(super) const BOTH: Tls = Tls {
     client: true,
     server: true,
 };
@@ -185,43 +185,116 @@ pub fn an_end_without_close_notify_is_an_end<R: Runtime>() {
     stage.sessions_are_gone();
 }
 
-/// Nobody reads at the client: the sender must come to a stop far below 256 MiB, and the other direction goes on.
-pub fn a_slow_reader_holds_the_sender_back<R: Runtime>() {
+/// Nobody reads at one end: the sender at the other one must come to a stop far below 256 MiB, and the other direction goes
+/// on.
+fn held_back(reader: Peer, sender: Peer) {
     const TOO_MUCH: usize = 256 << 20;
+    let written = Arc::new(AtomicUsize::new(0));
+    let (counter, mut sending) = (written.clone(), sender.clone());
+    let sending = thread::spawn(move || {
+        let block = vec![7; 1 << 16];
+        while counter.load(Ordering::SeqCst) < TOO_MUCH {
+            if sending.write(&block).is_err() {
+                break;
+            }
+            counter.fetch_add(block.len(), Ordering::SeqCst);
+        }
+    });
+    // Buffers are full when a whole look passes without a block.
+    let mut last = usize::MAX;
+    until("the sender stops", || {
+        thread::sleep(Duration::from_millis(300));
+        let now = written.load(Ordering::SeqCst);
+        assert!(now < TOO_MUCH, "no back-pressure");
+        std::mem::replace(&mut last, now) == now
+    });
+    let (mut reader, mut sender) = (reader, sender);
+    reader.write(b"NOOP\r\n").unwrap();
+    let mut line = [0; 6];
+    sender.read(&mut line).unwrap();
+    assert_eq!(&line, b"NOOP\r\n");
+    // Whoever leaves ends it all.
+    reader.reset();
+    // The runtime may have closed it by now.
+    let _ = sender.tcp().shutdown(std::net::Shutdown::Both);
+    sending.join().unwrap();
+}
+
+/// The client's.
+pub fn a_slow_reader_holds_the_sender_back<R: Runtime>() {
     for tls in [PLAIN, BOTH] {
         let stage = Stage::<R>::new(Protocol::Imap);
-        let (mut client, server) = relayed(&stage, tls);
-        let written = Arc::new(AtomicUsize::new(0));
-        let (counter, mut sender) = (written.clone(), server.clone());
-        let sending = thread::spawn(move || {
-            let block = vec![7; 1 << 16];
-            while counter.load(Ordering::SeqCst) < TOO_MUCH {
-                if sender.write(&block).is_err() {
-                    break;
-                }
-                counter.fetch_add(block.len(), Ordering::SeqCst);
-            }
-        });
-        // Buffers are full when a whole look passes without a block.
-        let mut last = usize::MAX;
-        until("the sender stops", || {
-            thread::sleep(Duration::from_millis(300));
-            let now = written.load(Ordering::SeqCst);
-            assert!(now < TOO_MUCH, "no back-pressure");
-            std::mem::replace(&mut last, now) == now
-        });
-        let mut at_server = server;
-        client.write(b"NOOP\r\n").unwrap();
-        let mut line = [0; 6];
-        at_server.read(&mut line).unwrap();
-        assert_eq!(&line, b"NOOP\r\n");
-        // Whoever leaves ends it all.
-        client.reset();
-        // The runtime may have closed it by now.
-        let _ = at_server.tcp().shutdown(std::net::Shutdown::Both);
-        sending.join().unwrap();
+        let (client, server) = relayed(&stage, tls);
+        held_back(client, server);
         stage.sessions_are_gone();
     }
+}
+
+/// As above, the other way round.
+pub fn a_slow_server_holds_its_client_back<R: Runtime>() {
+    for tls in [PLAIN, BOTH] {
+        let stage = Stage::<R>::new(Protocol::Smtp);
+        let (client, server) = relayed(&stage, tls);
+        held_back(server, client);
+        stage.sessions_are_gone();
+    }
+}
+
+/// Two clients take all that they can get, on the only thread: a third one is answered all the same, and so is whoever comes
+/// then.
+pub fn bulk_transfers_let_others_have_their_turn<R: Runtime>() {
+    let options = Options {
+        threads: 1,
+        ..Options::default()
+    };
+    let stage = Stage::<R>::with(Protocol::Pop, options);
+    let stopped = Arc::new(AtomicUsize::new(0));
+    let transfers: Vec<_> = (0..2)
+        .map(|_| {
+            let (mut client, mut server) = relayed(&stage, UPSTREAM);
+            let stopped = stopped.clone();
+            let sending = thread::spawn(move || {
+                let block = vec![7; 1 << 16];
+                while stopped.load(Ordering::SeqCst) == 0 {
+                    server.write(&block).unwrap();
+                }
+                server.close().unwrap();
+            });
+            let taking = thread::spawn(move || {
+                let mut bytes = vec![0; 1 << 16];
+                let mut all = 0_u64;
+                loop {
+                    match client.read(&mut bytes).unwrap() {
+                        0 => break,
+                        count => all += count as u64,
+                    }
+                }
+                client.close().unwrap();
+                all
+            });
+            (sending, taking)
+        })
+        .collect();
+    let address = stage.runtime.listeners()[0].addresses[0];
+    for _ in 0..3 {
+        let server = stage.accept_tls(serve);
+        let mut client = Lines::connect(address);
+        client.hear_from("+OK");
+        log_in(&mut client, Protocol::Pop, "right");
+        for number in 0..50 {
+            client.say(&format!("{number}\r\n"));
+            assert_eq!(client.hear(), Some(format!("echo {number}")));
+        }
+        talk(&mut client);
+        server.join().unwrap();
+    }
+    stopped.store(1, Ordering::SeqCst);
+    for (sending, taking) in transfers {
+        sending.join().unwrap();
+        // They were served as well.
+        assert!(taking.join().unwrap() > 0);
+    }
+    stage.sessions_are_gone();
 }
 
 /// What the server has to say comes complete; what the client says from then on goes nowhere.

@@ -340,3 +340,26 @@ pub fn tls_on_a_plaintext_port_is_let_go<R: Runtime>() {
     assert!(client.0.secure(config).is_err());
     stage.sessions_are_gone();
 }
+
+/// Later connections to a server take up the TLS session of an earlier one, which saves most of the handshake; each
+/// configuration for its own server.
+pub fn tls_sessions_with_servers_are_resumed<R: Runtime>() {
+    let stage = Stage::<R>::new(Protocol::Pop);
+    // One configuration for all of them: tickets are the server's.
+    let local = stage.authority.leaf("localhost").server_config();
+    let address = stage.apply(stage.listener(stage.session()));
+    let mut resumed = Vec::new();
+    for _ in 0..3 {
+        let local = local.clone();
+        let server = stage.accept(move |peer, protocol| {
+            let peer = peer.secured_by(local).unwrap();
+            let resumed = peer.is_resumed();
+            serve(Lines(peer), protocol);
+            resumed
+        });
+        log_in_and_talk(&mut Lines::connect(address), Protocol::Pop, "right");
+        resumed.push(server.join().unwrap());
+        stage.sessions_are_gone();
+    }
+    assert_eq!(resumed, [false, true, true]);
+}
