@@ -35,17 +35,17 @@ pub fn encrypt_secret(args: &Args, section: &str) -> ExitCode {
 }
 
 /// Why a command was not carried out.
-struct Failure {
-    code: u8,
-    text: String,
+pub(crate) struct Failure {
+    pub(crate) code: u8,
+    pub(crate) text: String,
 }
 
-fn unusable(text: String) -> Failure {
+pub(crate) fn unusable(text: String) -> Failure {
     let code = UNUSABLE;
     Failure { code, text }
 }
 
-fn failed(text: String) -> Failure {
+pub(crate) fn failed(text: String) -> Failure {
     let code = FAILED;
     Failure { code, text }
 }
@@ -60,7 +60,7 @@ impl From<RekeyError> for Failure {
     }
 }
 
-fn end(result: Result<String, Failure>) -> ExitCode {
+pub(crate) fn end(result: Result<String, Failure>) -> ExitCode {
     // There is nobody to tell where neither can be written.
     match result {
         Ok(done) => {
@@ -118,7 +118,7 @@ fn encrypt(args: &Args, name: &str) -> Result<String, Failure> {
     Ok(text)
 }
 
-fn settings(args: &Args) -> Result<Settings, Failure> {
+pub(crate) fn settings(args: &Args) -> Result<Settings, Failure> {
     let loaded = Settings::load(&args.config_file);
     loaded.settings.ok_or_else(|| {
         let errors = loaded
@@ -165,18 +165,18 @@ impl Open {
 }
 
 /// Asks for passwords: at the terminal without echo, else on standard input.
-struct Asked {
+pub(crate) struct Asked {
     terminal: bool,
 }
 
 impl Asked {
-    fn new() -> Asked {
+    pub(crate) fn new() -> Asked {
         let terminal = io::stdin().is_terminal();
         Asked { terminal }
     }
 
     /// `what` says in an error what was expected.
-    fn password(&self, prompt: &str, what: &str) -> Result<Secret, Failure> {
+    pub(crate) fn password(&self, prompt: &str, what: &str) -> Result<Secret, Failure> {
         let trouble = |error: io::Error| failed(format!("{what} cannot be read: {error}"));
         if self.terminal {
             let line = Zeroizing::new(rpassword::prompt_password(prompt).map_err(trouble)?);
@@ -199,7 +199,7 @@ impl Asked {
     }
 
     /// At the terminal, where nobody sees what is typed, it is asked for twice.
-    fn new_password(&self, prompt: &str, what: &str) -> Result<Secret, Failure> {
+    pub(crate) fn new_password(&self, prompt: &str, what: &str) -> Result<Secret, Failure> {
         let password = self.password(prompt, what)?;
         if self.terminal && self.password("The same again: ", what)? != password {
             return Err(failed("the two differ: nothing was changed".to_owned()));

@@ -23,11 +23,11 @@ pub struct Args {
     pub no_gui: bool,
 
     /// Show authorisation URLs in the log and read the address of the final page from the terminal (or from standard input)
-    #[arg(long)]
+    #[arg(long, global = true)]
     pub external_auth: bool,
 
     /// Receive the browser's final redirect on the account's `redirect_uri` (or `redirect_listen_address`)
-    #[arg(long)]
+    #[arg(long, global = true)]
     pub local_server_auth: bool,
 
     /// The configuration file
@@ -115,6 +115,36 @@ pub enum Command {
         /// Where the console listens
         #[arg(value_name = "ADDRESS")]
         address: Option<ConsoleAddress>,
+    },
+
+    /// Get and save an account's token now, beside a running proxy or without one
+    ///
+    /// Asks for the account's local password at the terminal (twice where none is saved yet), otherwise reads it from the first line of
+    /// standard input. Then it shows what to open, as the proxy does at a first login: the browser comes back by itself, or the
+    /// address of the final page is pasted (--external-auth), or a code is entered on any device. A running proxy that serves the same
+    /// configuration does the work and has the token at once; else this command does it.
+    ///
+    /// Exit codes: 0 when the token is saved; 1 for a wrong password, a refusal, or trouble that may pass; 2 for a wrong command line or
+    /// configuration.
+    #[command(visible_alias = "authorize")]
+    Authorise {
+        /// The account's address, as in its heading
+        #[arg(value_name = "ACCOUNT")]
+        account: String,
+
+        /// Ask for permission even where a saved token would serve
+        #[arg(long)]
+        fresh: bool,
+    },
+
+    /// Show how each account stands: authorised until when, last used, waiting for consent; no secrets
+    ///
+    /// A running proxy that serves the same configuration is asked; else it is read from where tokens are saved. Exit codes: 0; 1 where
+    /// nothing can be read; 2 for a wrong command line or configuration.
+    Accounts {
+        /// Print JSON for programs
+        #[arg(long)]
+        json: bool,
     },
 
     /// Print the completions of a shell: `emailproxy completions bash > /etc/bash_completion.d/emailproxy`

@@ -13,6 +13,7 @@
 //! - [`board`]: standard error, where a prompt or a countdown survives log lines.
 //! - [`log`]: text to standard error or to a rotated file; secrets stay out.
 //! - [`signals`]: reload, debug, end.
+//! - [`control`]: how commands reach a running proxy.
 //! - [`consent`]: how a user is asked: the browser's redirect is received, or pasted.
 //! - [`proxy`]: one configuration, served; can be embedded (the end-to-end tests do).
 //! - [`runtime`]: what sessions run on, tasks or threads.
@@ -53,9 +54,12 @@
 
 pub mod accounts;
 pub mod args;
+mod authorise;
 pub mod board;
 pub mod consent;
 pub mod console;
+#[cfg(unix)]
+pub mod control;
 pub mod demo;
 mod gate;
 pub mod log;
@@ -93,6 +97,14 @@ pub fn run() -> ExitCode {
             logged(&|_| accounts::encrypt_secret(&args, section))
         }
         Some(args::Command::Console { address }) => console::print_link(&args, address.as_ref()),
+        Some(args::Command::Authorise { account, fresh }) => logged(&|log| {
+            log.hush(args.debug);
+            authorise::authorise(&args, account, *fresh)
+        }),
+        Some(args::Command::Accounts { json }) => logged(&|log| {
+            log.hush(args.debug);
+            authorise::accounts(&args, *json)
+        }),
         Some(args::Command::Completions { shell }) => manual::completions(*shell),
         Some(args::Command::Man { command }) => manual::man(command.as_deref()),
     }

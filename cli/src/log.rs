@@ -149,6 +149,14 @@ where
 }
 
 impl Log {
+    /// For commands that tell by themselves what they do: only warnings are logged, unless `debug`.
+    pub fn hush(&self, debug: bool) {
+        if !debug {
+            // As below.
+            let _ = self.filter.reload(targets_from(LevelFilter::WARN));
+        }
+    }
+
     /// Switches debug logging on or off and returns whether it is on now.
     pub fn toggle_debug(&self) -> bool {
         let debug = !self.debug.fetch_xor(true, Ordering::SeqCst);
@@ -189,11 +197,15 @@ impl Log {
 /// What is logged. Libraries speak up from warnings on; the HTTP client never does, because it logs bodies (tokens) at `isahc::wire`
 /// and header lines at its debug level.
 fn targets(debug: bool) -> Targets {
-    let own = if debug {
+    targets_from(if debug {
         LevelFilter::DEBUG
     } else {
         LevelFilter::INFO
-    };
+    })
+}
+
+/// The same with this level of our own messages.
+fn targets_from(own: LevelFilter) -> Targets {
     [
         "emailproxy",
         "oauth",

@@ -67,24 +67,7 @@ impl Proxy {
         };
         let settings = Arc::new(load(&source)?);
         let listeners = listeners(&source, &settings, Scripts::LeaveOut)?;
-        let spawn: Spawn = Arc::new(|flight| smol::spawn(flight.in_current_span()).detach());
-        let config = Saver::new(Arc::new(FileStore::configuration(&source.config_file)));
-        let (saver, config_saver) = match &cache {
-            None => (config, None),
-            Some(cache) => (Saver::new(cache.clone()), Some(config)),
-        };
-        let transport = Http::new().map_err(|error| Unusable(vec![error.to_string()]))?;
-        let authenticator = Authenticator::new(Parts {
-            settings: settings.clone(),
-            saver,
-            config_saver,
-            consent,
-            transport: Arc::new(transport),
-            spawn,
-            clock: Arc::new(SystemClock),
-            new_iterations: NEW_ITERATIONS,
-        })
-        .map_err(|error| Unusable(vec![error.to_string()]))?;
+        let authenticator = authenticator(&source, settings.clone(), cache.clone(), consent)?;
         let options = options(&settings);
         let runtime = Runtime::start(kind, Arc::new(Gate(authenticator.clone())), options)
             .map_err(|error| Unusable(vec![format!("cannot begin to serve: {error}")]))?;
@@ -162,6 +145,11 @@ impl Proxy {
         &self.source
     }
 
+    /// What answers the logins.
+    pub fn authenticator(&self) -> &Arc<Authenticator> {
+        &self.authenticator
+    }
+
     /// The open listeners.
     pub fn listeners(&self) -> Vec<Bound> {
         self.runtime.listeners()
@@ -217,6 +205,34 @@ impl Proxy {
             })
             .collect())
     }
+}
+
+/// What answers logins, over the configuration and the open store of `--cache-store`.
+pub(crate) fn authenticator(
+    source: &Source,
+    settings: Arc<Settings>,
+    cache: Option<Arc<dyn Store>>,
+    consent: Arc<dyn Consent>,
+) -> Result<Arc<Authenticator>, Unusable> {
+    let unusable = |error: &dyn std::fmt::Display| Unusable(vec![error.to_string()]);
+    let spawn: Spawn = Arc::new(|flight| smol::spawn(flight.in_current_span()).detach());
+    let config = Saver::new(Arc::new(FileStore::configuration(&source.config_file)));
+    let (saver, config_saver) = match cache {
+        None => (config, None),
+        Some(cache) => (Saver::new(cache), Some(config)),
+    };
+    let transport = Http::new().map_err(|error| unusable(&error))?;
+    Authenticator::new(Parts {
+        settings,
+        saver,
+        config_saver,
+        consent,
+        transport: Arc::new(transport),
+        spawn,
+        clock: Arc::new(SystemClock),
+        new_iterations: NEW_ITERATIONS,
+    })
+    .map_err(|error| unusable(&error))
 }
 
 /// Opens the store of `--cache-store`. Blocks.

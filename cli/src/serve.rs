@@ -1,8 +1,10 @@
 //! `emailproxy` without a command: serves what the configuration file describes until it is told to end.
 
+#[cfg(unix)]
+use crate::control;
 use crate::{
     args::Args,
-    consent::{Front, Receiver, Terminal, Way},
+    consent::{Front, Receiver, Terminal, Waiting, Way},
     console::Console,
     log::Log,
     proxy::{Proxy, Source, Unusable},
@@ -34,13 +36,9 @@ pub fn run(args: &Args, log: &Log) -> ExitCode {
         config_file: args.config_file.clone(),
         cache_store: args.cache_store.clone(),
     };
-    let way = match (args.external_auth, args.local_server_auth) {
-        (false, false) => Way::Auto,
-        (true, false) => Way::Paste,
-        (false, true) => Way::Receiver,
-        (true, true) => Way::Both,
-    };
-    let consent = Front::new(way, Receiver::default(), Terminal::default(), None);
+    let consent = Front::new(way(args), Receiver::default(), Terminal::default(), None)
+        .opening_browser()
+        .notifying_desktop();
     let waiting = consent.waiting();
     smol::block_on(async {
         let mut signals = match Signals::catch() {
@@ -53,6 +51,7 @@ pub fn run(args: &Args, log: &Log) -> ExitCode {
         match Proxy::start(source, args.runtime, Arc::new(consent)).await {
             Ok(proxy) => {
                 let proxy = Arc::new(proxy);
+                let _control = reachable(args, &proxy, waiting.clone());
                 let console = Console::new(&proxy, args.console.clone(), waiting, log);
                 if let Err(problem) = console.configure(&proxy).await {
                     return refuse(&Unusable(vec![problem]), args, &notify);
@@ -65,6 +64,31 @@ pub fn run(args: &Args, log: &Log) -> ExitCode {
         }
     })
 }
+
+/// How the final address comes back, as the options say.
+pub(crate) fn way(args: &Args) -> Way {
+    match (args.external_auth, args.local_server_auth) {
+        (false, false) => Way::Auto,
+        (true, false) => Way::Paste,
+        (false, true) => Way::Receiver,
+        (true, true) => Way::Both,
+    }
+}
+
+/// Lets commands reach this proxy while what is returned lives. It serves mail without that too.
+#[cfg(unix)]
+fn reachable(args: &Args, proxy: &Proxy, waiting: Waiting) -> Option<control::Control> {
+    match control::serve(&args.config_file, proxy.authenticator().clone(), waiting) {
+        Ok(control) => Some(control),
+        Err(unreachable) => {
+            warn!("{unreachable}");
+            None
+        }
+    }
+}
+
+#[cfg(not(unix))]
+fn reachable(_: &Args, _: &Proxy, _: Waiting) {}
 
 /// Does what signals ask for until they ask for the end.
 pub(crate) async fn until_ended(

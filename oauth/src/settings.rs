@@ -21,7 +21,6 @@ mod options;
 mod reader;
 mod server;
 mod types;
-mod unbuilt;
 
 pub use login_name::{BadLoginName, MAX_LOGIN_NAME, check_login_name};
 pub use types::{
@@ -120,9 +119,7 @@ impl Settings {
         headings.extend(chain);
         let mut reader = reader::Reader::new(&self.document, headings.clone());
         let account = account::read(&mut reader, &self.options, login, &headings, false)?;
-        unbuilt::unsupported_account(&account)
-            .is_none()
-            .then(|| Arc::new(account))
+        Some(Arc::new(account))
     }
 
     /// The accounts that have a section of their own and can be used, in the file's order.
@@ -228,9 +225,6 @@ fn read(document: Document) -> Loaded {
     check_names(&document, &mut problems);
     let mut reader = reader::Reader::new(&document, vec![options::SECTION]);
     let options = options::read(&mut reader);
-    for (option, text) in unbuilt::unsupported_options(&options) {
-        reader.warn(option, text);
-    }
     let fatal = !reader.usable();
     problems.append(&mut reader.problems);
     let servers = read_servers(&document, &mut problems);
@@ -330,17 +324,13 @@ fn read_accounts(
             let text = format!("no login can have this name, {why}: correct the heading");
             reader.section_problem(Severity::Error, text);
         }
-        let mut account = account::read(
+        let account = account::read(
             &mut reader,
             options,
             name,
             &headings,
             has_own_options(section),
         );
-        if let Some(why) = account.as_ref().and_then(unbuilt::unsupported_account) {
-            reader.section_problem(Severity::Warning, why);
-            account = None;
-        }
         if let Some(account) = &account {
             warn_of_open_doors(&mut reader, options, account, exposed, false);
         }

@@ -1,11 +1,19 @@
 //! Chooses how the user is asked, and says it in the log.
 
-use super::{Receiver, Terminal, Waiting, WaitingConsent, circumstances, receiver, waiting::Place};
+use super::{
+    Receiver, Terminal, Waiting, WaitingConsent,
+    browser::{self, Browser},
+    circumstances,
+    notify::{self, Notifier},
+    receiver,
+    waiting::Place,
+};
 use async_io::Timer;
 use futures_lite::{FutureExt, future};
 use oauth::consent::{
     CodeAnswer, CodeRequest, Consent, ConsentError, DeviceRequest, Outcome, Shown, Who,
 };
+use oauth::settings::Options;
 use proxy_proto::BoxFuture;
 use std::sync::Arc;
 use tracing::{info, warn};
@@ -21,6 +29,8 @@ pub enum Way {
     Paste,
     /// Both options: whichever comes first.
     Both,
+    /// Neither: it comes back to another process, or through the list of those who wait.
+    Elsewhere,
 }
 
 /// What is shown to the user.
@@ -44,6 +54,13 @@ pub struct Front {
     terminal: Terminal,
     waiting: Waiting,
     announce: Option<Announce>,
+    notifier: Notifier,
+    /// Opened where the user sits in front of this machine.
+    browser: Option<Browser>,
+    /// The desktop shows notifications.
+    desktop: bool,
+    /// The terminal shows all, and not only what it has to read an answer to.
+    shows: bool,
 }
 
 impl Front {
@@ -60,7 +77,33 @@ impl Front {
             terminal,
             waiting: Waiting::default(),
             announce,
+            notifier: Notifier::default(),
+            browser: None,
+            desktop: false,
+            shows: false,
         }
+    }
+
+    /// Shows every consent at the terminal, also where it is answered elsewhere: for commands whose caller sits there.
+    #[must_use]
+    pub fn showing(mut self) -> Self {
+        self.shows = true;
+        self
+    }
+
+    /// Opens the system's browser by itself: for clients on this machine, once for an account in ten minutes, and where there is a
+    /// desktop.
+    #[must_use]
+    pub fn opening_browser(mut self) -> Self {
+        self.browser = Some(Browser::default());
+        self
+    }
+
+    /// Shows a notification on the desktop, where there is one and no browser was opened.
+    #[must_use]
+    pub fn notifying_desktop(mut self) -> Self {
+        self.desktop = true;
+        self
     }
 
     /// The consents that wait for their user.
@@ -70,6 +113,10 @@ impl Front {
 }
 
 impl Consent for Front {
+    fn configured(&self, options: &Options) {
+        self.notifier.configure(options);
+    }
+
     fn ask_code(&self, request: CodeRequest) -> BoxFuture<Result<CodeAnswer, ConsentError>> {
         let front = self.clone();
         Box::pin(async move {
@@ -89,9 +136,10 @@ impl Consent for Front {
     fn show_device(&self, request: DeviceRequest) -> Box<dyn Shown> {
         let place = self.waiting.begin_device(&request);
         self.announce(&request.who, &place.shown, Some(&request.user_code));
-        let at_terminal = self.terminal.is_interactive();
+        self.call(&place.shown, request.verification_uri_complete.is_some());
+        let at_terminal = self.shows || self.terminal.is_interactive();
         if at_terminal {
-            self.terminal.show(&place.shown);
+            self.terminal.show(&place.shown, false);
         }
         self.terminal.count_down(&self.waiting);
         Box::new(OnDisplay {
@@ -130,7 +178,7 @@ impl Front {
         } = self;
         let mut unheard = None;
         let listening = match way {
-            Way::Paste => None,
+            Way::Paste | Way::Elsewhere => None,
             Way::Receiver | Way::Auto | Way::Both => match receiver.open(request).await {
                 Ok(listening) => Some(listening),
                 Err(error) => {
@@ -155,7 +203,7 @@ impl Front {
         let reads = match way {
             Way::Paste | Way::Both => true,
             Way::Auto => listening.is_none() && terminal.is_interactive(),
-            Way::Receiver => false,
+            Way::Receiver | Way::Elsewhere => false,
         };
         // In the list before anything is read: a script may have written the address ahead.
         let place = waiting.begin_code(request, redirect_uri, &url);
@@ -164,9 +212,12 @@ impl Front {
             return Err(unheard.unwrap_or_else(|| error.clone()));
         }
         self.announce(&request.who, &place.shown, None);
-        let at_terminal = matches!(reading, Some(Ok(())));
+        // With --external-auth the browser is another machine's.
+        self.call(&place.shown, *way != Way::Paste);
+        let reads = matches!(reading, Some(Ok(())));
+        let at_terminal = reads || self.shows;
         if at_terminal {
-            terminal.show(&place.shown);
+            terminal.show(&place.shown, reads);
         }
         terminal.count_down(waiting);
         let received = async {
@@ -177,7 +228,7 @@ impl Front {
         };
         let handed_over = async { place.answer().await.ok_or(ConsentError::Dismissed) };
         let closed = async {
-            if !at_terminal || listening.is_some() || waiting.is_attended() {
+            if !reads || listening.is_some() || waiting.is_attended() {
                 future::pending::<()>().await;
             }
             Err(terminal.ended().await)
@@ -203,6 +254,19 @@ impl Front {
             let _ = asker.try_send(outcome);
         })
         .detach();
+    }
+
+    /// Calls the user: opens the browser where that may be, else tells the desktop; and runs `notify_command`.
+    fn call(&self, shown: &WaitingConsent, open: bool) {
+        let browser = self.browser.as_ref().filter(|_| open);
+        let opened = browser.is_some_and(|browser| browser.open(shown));
+        if !opened && self.desktop && browser::has_desktop() {
+            notify::on_desktop(shown);
+        }
+        // Whoever has called a command needs not be called.
+        if !self.shows {
+            self.notifier.tell(shown);
+        }
     }
 
     /// One line, so that scripts find address and account together.

@@ -6,14 +6,18 @@
 //! device code is in the list too; the provider knows when it has been entered.
 
 pub(crate) mod address;
+mod browser;
 mod front;
+mod notify;
 mod page;
+mod program;
 mod qr;
 mod receiver;
 mod terminal;
 mod waiting;
 
 pub use front::{Announce, Announcement, Front, Way};
+pub use program::words;
 pub use qr::qr_svg;
 pub use receiver::Receiver;
 pub use terminal::Terminal;

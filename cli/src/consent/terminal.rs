@@ -117,8 +117,8 @@ impl Terminal {
         }
     }
 
-    /// Tells what to do about a consent, as far as it is not said in the log.
-    pub(super) fn show(&self, consent: &WaitingConsent) {
+    /// Tells what to do about a consent. `pasting`: its answer is read here.
+    pub(super) fn show(&self, consent: &WaitingConsent, pasting: bool) {
         let mut text = format!(
             "\n[{}] Sign in as {} ({}). ",
             consent.id,
@@ -126,12 +126,24 @@ impl Terminal {
             circumstances(&consent.who()),
         );
         match &consent.kind {
+            Ask::Browser { url, .. } if !pasting => {
+                text.push_str(&format!("Open\n\n    {url}\n\n"));
+            }
             Ask::Browser { url, redirect_uri } => text.push_str(&format!(
                 "Open\n\n    {url}\n\nand paste the address of the page where the browser ends; it begins with {redirect_uri}\n"
             )),
-            Ask::Device { url, code, .. } => text.push_str(&format!(
-                "Open\n\n    {url}\n\non any device and enter the code\n\n    {code}\n\n"
-            )),
+            Ask::Device {
+                url,
+                complete_url,
+                code,
+            } => {
+                text.push_str(&format!(
+                    "Open\n\n    {url}\n\non any device and enter the code\n\n    {code}\n\n"
+                ));
+                if let Some(complete) = complete_url {
+                    text.push_str(&format!("or open\n\n    {complete}\n\n"));
+                }
+            }
         }
         self.shared.board.say(&text);
         if let (Ask::Device { .. }, Some(columns)) = (&consent.kind, board::columns())
@@ -241,7 +253,7 @@ impl Terminal {
                 }
                 return;
             }
-            shown.for_each(|consent| self.show(consent));
+            shown.for_each(|consent| self.show(consent, true));
             return;
         }
         match waiting.hand_over(None, line) {

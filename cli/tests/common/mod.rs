@@ -66,6 +66,10 @@ impl Running {
             .arg("--log-file")
             .arg(&log)
             .current_dir(folder.path())
+            // Its socket is nobody else's business, and no browser is opened.
+            .env("XDG_RUNTIME_DIR", folder.path())
+            .env_remove("DISPLAY")
+            .env_remove("WAYLAND_DISPLAY")
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()

@@ -35,6 +35,8 @@ pub struct AccountOverview {
     pub last_used: Option<SystemTime>,
     /// Sessions that are past their login.
     pub open_sessions: usize,
+    /// Something is saved that only the account's password opens: the next login does not choose it any more.
+    pub password_set: bool,
     /// Why the last login, or renewal ahead of time, brought no token (one line, without secrets), and when; gone with the next
     /// success. Or why the store cannot be read.
     pub last_error: Option<(SystemTime, String)>,
@@ -220,6 +222,7 @@ impl Authenticator {
             },
             last_used: open_now.max(memory.used).max(saved_use).and_then(time),
             open_sessions,
+            password_set: has_tokens(&saved) || saved.client_secret_encrypted.is_some(),
             last_error: trouble
                 .or(memory.error)
                 .and_then(|(at, text)| Some((time(at)?, text))),
