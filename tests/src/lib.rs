@@ -9,7 +9,8 @@
 //! - [`simulation`]: plausible and hostile dialogues made from a stream of choices, for the property tests.
 //!
 //! Transcripts and properties need nothing but the state machines: `cargo test -p emailproxy-tests
-//! --no-default-features`. The feature `end-to-end` (on by default) brings in the rest of the workspace.
+//! --no-default-features`. The features `loopback` and `end-to-end` (on by default) bring in the runtimes, and the rest of the
+//! workspace.
 
 #![forbid(unsafe_code)]
 

@@ -76,7 +76,7 @@ pub(super) fn sent(expected: &[ExpectedLine], actual: &[u8]) -> Result<(), Strin
 }
 
 /// Compares the events with the expected ones, in order.
-pub(super) fn events(expected: &[ExpectedEvent], actual: &[Seen]) -> Result<(), String> {
+pub(super) fn events(expected: &[&ExpectedEvent], actual: &[Seen]) -> Result<(), String> {
     let mut rest = actual.iter().peekable();
     let mut failed = None;
     for event in expected {
@@ -325,7 +325,8 @@ mod tests {
             pieces: vec![bytes(text)],
             source: text.into(),
         };
-        let expected = [event("Reconnect"), event("Relay")];
+        let (reconnect, relay) = (event("Reconnect"), event("Relay"));
+        let expected = [&reconnect, &relay];
         assert!(events(&expected, &[Seen::Reconnect, Seen::Relay]).is_ok());
         assert!(events(&expected, &[Seen::Relay, Seen::Reconnect]).is_err());
         assert!(events(&expected, &[Seen::Reconnect]).is_err());
