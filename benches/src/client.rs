@@ -2,7 +2,7 @@
 
 use crate::{
     upstream::{PASSWORD, USER},
-    wire::{Socket, Stream, Wire},
+    wire::{PATIENCE, Socket, Stream, Wire},
 };
 use base64::prelude::{BASE64_STANDARD, Engine as _};
 use proxy_proto::Protocol;
@@ -13,11 +13,7 @@ use std::{
     io,
     net::{Ipv4Addr, SocketAddr, TcpStream},
     sync::Arc,
-    time::Duration,
 };
-
-/// Longest wait for a byte: what takes this long does not come.
-const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Where a client connects to.
 #[derive(Clone)]

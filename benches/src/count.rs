@@ -15,6 +15,7 @@ use std::{
     path::Path,
     process::{Child, Command, Stdio},
     sync::Arc,
+    thread,
     time::Duration,
 };
 
@@ -28,7 +29,7 @@ const WORK: [Work; 4] = [
     ("login-imap", 20, |target, count| {
         (0..count).try_for_each(|_| Client::log_in(target, 4096)?.log_out())
     }),
-    ("noop", 200, |target, count| {
+    ("noop", 1000, |target, count| {
         let mut client = Client::log_in(target, 4096)?;
         (0..count).try_for_each(|_| client.noop())
     }),
@@ -49,8 +50,14 @@ pub fn run() -> io::Result<()> {
     let upstream = Upstream::start()?;
     for runtime in RUNTIMES {
         for (name, count, work) in WORK {
-            let once = count_all(runtime, &upstream, |target| work(target, count))?;
-            let twice = count_all(runtime, &upstream, |target| work(target, 2 * count))?;
+            let all = |count| count_all(runtime, &upstream, |target| work(target, count));
+            let (once, twice) = thread::scope(|scope| {
+                let once = scope.spawn(|| all(count));
+                let twice = all(2 * count);
+                (once.join(), twice)
+            });
+            let once = once.map_err(|_| io::Error::other("a client panicked"))??;
+            let twice = twice?;
             println!("{runtime}-{name} {}", twice.saturating_sub(once) / count);
         }
     }

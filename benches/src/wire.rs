@@ -5,7 +5,11 @@ use std::{
     io::{self, BufRead, BufReader, Read, Write},
     net::TcpStream,
     sync::LazyLock,
+    time::Duration,
 };
+
+/// Longest wait for a byte, or for room for one: what takes this long does not come.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Octets that one read of a bulk transfer may take.
 const CHUNK: usize = 256 * 1024;
@@ -99,21 +103,21 @@ pub(crate) enum Stream {
 
 impl Read for Stream {
     fn read(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
-        match self {
+        timed(match self {
             Stream::Plain(stream) => stream.read(bytes),
             Stream::Client(stream) => stream.read(bytes),
             Stream::Server(stream) => stream.read(bytes),
-        }
+        })
     }
 }
 
 impl Write for Stream {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        match self {
+        timed(match self {
             Stream::Plain(stream) => stream.write(bytes),
             Stream::Client(stream) => stream.write(bytes),
             Stream::Server(stream) => stream.write(bytes),
-        }
+        })
     }
 
     fn flush(&mut self) -> io::Result<()> {
@@ -123,6 +127,17 @@ impl Write for Stream {
             Stream::Server(stream) => stream.flush(),
         }
     }
+}
+
+/// Says what a socket's time-out means.
+fn timed(result: io::Result<usize>) -> io::Result<usize> {
+    result.map_err(|error| match error.kind() {
+        io::ErrorKind::WouldBlock => io::Error::new(
+            io::ErrorKind::TimedOut,
+            format!("nothing moved for {} s", PATIENCE.as_secs()),
+        ),
+        _ => error,
+    })
 }
 
 /// A socket under TLS: rustls asks for 4 KiB at a time, the kernel is asked for more.
