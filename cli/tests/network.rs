@@ -3,6 +3,7 @@
 mod common;
 
 use common::{Dialogue, Running, Signal, free_port, over_both_runtimes};
+use proxy_runtime::testing::{Authority, Lines, Peer};
 use sandbox::{Sandbox, client};
 use std::{
     fs,
@@ -20,6 +21,7 @@ over_both_runtimes! {
     mail_servers_are_reached_through_the_outgoing_proxy
     an_outgoing_proxy_that_cannot_be_read_ends_the_start
     limits_change_with_a_reload
+    certificates_change_with_a_reload
     advice_follows_a_refusal_of_the_mail_server
 }
 
@@ -345,5 +347,56 @@ fn advice_follows_a_refusal_of_the_mail_server(runtime: &str) {
         advice.contains(" WARN ") && advice.contains("ada@example.org"),
         "{advice}"
     );
+    assert!(running.end().success());
+}
+
+/// Sessions that are open go on as they began, later ones are shown the new certificate.
+fn certificates_change_with_a_reload(runtime: &str) {
+    let sandbox = sandbox();
+    let port = free_port();
+    let lines = "local_certificate_path = certificate.pem\nlocal_key_path = key.pem";
+    let config = server(&sandbox, "IMAP", port, lines) + &account(&sandbox, "mail");
+    let files = |authority: &Authority| {
+        let leaf = authority.leaf("localhost");
+        [leaf.certificate, leaf.key].map(|path| fs::read_to_string(path).unwrap())
+    };
+    let connect = |authority: &Authority| {
+        let trust = authority.trust().client_config(None).unwrap();
+        let peer = Peer::connect(([127, 0, 0, 1], port).into());
+        Ok::<_, io::Error>(Lines(peer.secure(trust)?))
+    };
+    let (old, new) = (Authority::new(), Authority::new());
+    let [certificate, key] = files(&old);
+    let mut running = Running::start(
+        &["--debug", "--runtime", runtime],
+        &[
+            ("emailproxy.config", &config),
+            ("certificate.pem", &certificate),
+            ("key.pem", &key),
+        ],
+    );
+    running.wait_for("configured; tokens are kept in", 1);
+    let mut first = connect(&old).unwrap();
+    first.hear_from("* OK");
+    first.say("a LOGIN ada@example.org ada-at-the-provider\r\n");
+    first.hear_from("a OK");
+
+    // A key that does not belong to its certificate leaves everything as it was.
+    let [certificate, key] = files(&new);
+    fs::write(running.folder.path().join("key.pem"), &key).unwrap();
+    running.signal(Signal::HUP);
+    running.wait_for("is not the key of the certificate", 1);
+    connect(&old).unwrap().hear_from("* OK");
+
+    fs::write(running.folder.path().join("certificate.pem"), &certificate).unwrap();
+    reload(&mut running, &config);
+    let mut second = connect(&new).unwrap();
+    second.hear_from("* OK");
+    second.say("a LOGIN ada@example.org ada-at-the-provider\r\n");
+    second.hear_from("a OK");
+    assert!(connect(&old).is_err());
+    first.say("b NOOP\r\n");
+    first.hear_from("b OK");
+    drop((first, second));
     assert!(running.end().success());
 }

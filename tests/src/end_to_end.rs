@@ -274,6 +274,11 @@ impl World {
         decoded.collect()
     }
 
+    /// Waits until this holds for what the program has said; it is looked at again now and then, too.
+    pub fn wait_for(&self, condition: impl Fn(&str) -> bool) -> String {
+        self.program.wait_for(condition)
+    }
+
     /// Sends a signal to the program.
     pub fn signal(&self, signal: Signal) {
         self.program.signal(signal);

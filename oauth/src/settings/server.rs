@@ -13,14 +13,37 @@ impl Server {
         self.local_tls.is_none() || self.local_starttls == LocalStartTls::Optional
     }
 
-    /// Whether only this machine can reach the listener, as far as `local_address` tells.
+    /// Whether only this machine is served, as far as `local_address` and `allow_from` tell.
     pub fn loopback_only(&self) -> bool {
         let host = self.local_address.to_ascii_lowercase();
-        match host.parse::<IpAddr>() {
+        let here = match host.parse::<IpAddr>() {
             Ok(address) => address.to_canonical().is_loopback(),
             Err(_) => host == "localhost" || host.ends_with(".localhost"),
-        }
+        };
+        // Behind balancers, `allow_from` is about the clients that they name: not about who can connect.
+        here || self.proxy_protocol.is_none()
+            && self.allow_from.as_deref().is_some_and(within_loopback)
     }
+}
+
+/// Whether all networks of a list are within 127.0.0.0/8 and ::1. One that cannot be read is not.
+fn within_loopback(networks: &str) -> bool {
+    let mut networks = networks
+        .split(|c: char| c == ',' || c.is_whitespace())
+        .filter(|network| !network.is_empty())
+        .peekable();
+    let within = |network: &str| {
+        let (address, prefix) = match network.split_once('/') {
+            Some((address, prefix)) => (address, prefix.parse::<u8>().ok()),
+            None => (network, Some(128)),
+        };
+        match (address.parse(), prefix) {
+            (Ok(IpAddr::V4(address)), Some(prefix)) => address.is_loopback() && prefix >= 8,
+            (Ok(IpAddr::V6(address)), Some(prefix)) => address.is_loopback() && prefix == 128,
+            _ => false,
+        }
+    };
+    networks.peek().is_some() && networks.all(within)
 }
 
 /// What a heading says it is.
@@ -135,11 +158,17 @@ pub(super) fn read(
         reader.warn("server_port", text);
     }
     if server.plaintext() && !server.loopback_only() {
-        let option = "local_address";
+        let networks = match server.allow_from.as_deref() {
+            Some(networks) => {
+                let networks: Vec<&str> = networks.split_whitespace().collect();
+                format!(", allow_from = {}", networks.join(" "))
+            }
+            None => String::new(),
+        };
         reader.warn(
-            option,
+            "local_address",
             format!(
-                "other machines can reach this port ({option} = {local_address}) and passwords cross the network \
+                "other machines can reach this port (local_address = {local_address}{networks}) and passwords cross the network \
                  unencrypted: set `local_address = 127.0.0.1`, or `local_certificate_path` and `local_key_path`"
             ),
         );

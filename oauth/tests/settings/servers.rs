@@ -46,6 +46,31 @@ fn servers_are_read() {
 }
 
 #[test]
+fn whoever_is_not_let_in_is_not_warned_of() {
+    for (networks, alone) in [
+        ("127.0.0.1, ::1", true),
+        ("127.0.0.0/8", true),
+        ("127.0.0.0/7", false),
+        ("::1/127", false),
+        ("127.0.0.1\n  192.0.2.0/24", false),
+        ("localhost", false),
+    ] {
+        let lines = format!("server_port = 993\nallow_from = {networks}\n");
+        let (imap, problems) = server("IMAP-1993", &lines);
+        assert_eq!(imap.unwrap().loopback_only(), alone, "{networks}");
+        match alone {
+            true => assert_eq!(told(&problems), Vec::<String>::new()),
+            false => {
+                let words = ["other machines can reach this port", "allow_from = "];
+                one(&problems, &words);
+            }
+        }
+    }
+    let balanced = "server_port = 993\nallow_from = 127.0.0.1\nproxy_protocol = 192.0.2.1\n";
+    assert!(!server("IMAP-1993", balanced).0.unwrap().loopback_only());
+}
+
+#[test]
 fn servers_that_cannot_be_served_are_named_and_left_out() {
     let table: &[(&str, &str, &str)] = &[
         ("IMAP-1993", "", "`server_port` is missing"),
