@@ -2,6 +2,7 @@
 
 use crate::{
     connect, handshake,
+    spans::Lent,
     stream::Stream,
     wait::{Interest, Teller, Wait, Wake, told_once},
 };
@@ -13,7 +14,6 @@ use std::{
     thread,
     time::{Duration, Instant},
 };
-use tracing::Span;
 
 /// A connection that another thread is making; dropping it makes that thread give up.
 pub(crate) struct Connecting {
@@ -32,10 +32,11 @@ impl Connecting {
     pub(crate) fn begin(
         config: Arc<ListenerConfig>,
         record: Arc<SessionRecord>,
+        span: Lent,
         timeout: Duration,
         wake: Arc<Wake>,
     ) -> Self {
-        let begun = Connecting::try_to_begin(config, record.clone(), timeout, wake.clone());
+        let begun = Connecting::try_to_begin(config, record.clone(), span, timeout, wake.clone());
         begun.unwrap_or_else(|error| {
             record.connected(false);
             let result = Err(format!("the proxy is short of resources: {error}"));
@@ -50,6 +51,7 @@ impl Connecting {
     fn try_to_begin(
         config: Arc<ListenerConfig>,
         record: Arc<SessionRecord>,
+        span: Lent,
         timeout: Duration,
         wake: Arc<Wake>,
     ) -> io::Result<Self> {
@@ -57,7 +59,6 @@ impl Connecting {
         let (given_up, heard) = told_once()?;
         let answer = Arc::clone(&result);
         let wake = WakeAtEnd(wake);
-        let span = Span::current();
         thread::Builder::new()
             .name("connect".to_owned())
             .stack_size(crate::session::STACK)

@@ -13,7 +13,7 @@
 //!     │          connect ◀─ pump      until the login is done: sockets, clock and authenticator on one side,
 //!     │                      │        proxy_proto::Session on the other; `connect` is a thread that ends once
 //!     │                      ▼        the server is reached, because resolving a name cannot be interrupted
-//!     │                    relay      from then on: stream to stream, without the session
+//!     │                    relay      from then on: stream to stream, without the session, on a thread whose stack is fresh
 //!     ▼                      ▲
 //!  Runtime::shutdown ─ stop ─┘        farewell before login, drain in relay, cut at the deadline
 //! ```
@@ -98,6 +98,7 @@ mod pump;
 mod relay;
 mod runtime;
 mod session;
+mod spans;
 mod stream;
 #[cfg(test)]
 mod tests;

@@ -16,7 +16,7 @@ use std::{
     task::{self, Waker},
     time::Instant,
 };
-use tracing::debug;
+use tracing::{Span, debug};
 
 /// Drives one session until its relay begins or it ends.
 pub(crate) struct Pump {
@@ -182,7 +182,8 @@ impl Pump {
     fn connect(&mut self) {
         let timeout = self.context.options.connect_timeout;
         let (config, record) = (self.driver.config().clone(), self.driver.record().clone());
-        let connecting = Connecting::begin(config, record, timeout, self.wake.clone());
+        let span = self.context.spans.lend(Span::current());
+        let connecting = Connecting::begin(config, record, span, timeout, self.wake.clone());
         self.server = Leg::new(State::Connecting(connecting));
     }
 

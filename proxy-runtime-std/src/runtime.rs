@@ -1,7 +1,8 @@
 //! Listeners and sessions, each on a thread of its own.
 
 use crate::{
-    session::{self, Context, Ended},
+    session::{self, Come, Context, Ended},
+    spans::Spans,
     stream::Stream,
     wait::{Heard, Level, Stop, Teller, Wait, told_once},
 };
@@ -18,7 +19,7 @@ use std::{
     thread,
     time::{Duration, Instant},
 };
-use tracing::warn;
+use tracing::{error_span, warn};
 
 /// Listeners and sessions. Dropping it ends all of them at once; [`shutdown`](Self::shutdown) does so gracefully.
 ///
@@ -40,7 +41,7 @@ impl Runtime {
     pub fn start(authenticate: Arc<dyn Authenticate>, options: Options) -> io::Result<Runtime> {
         let census = Census::new(options.max_sessions, options.max_sessions_per_address);
         let census = Arc::new(census);
-        let context = Arc::new(context(authenticate, options)?);
+        let context = Arc::new(context(authenticate, options, Spans::start()?)?);
         let threads = Threads {
             context: context.clone(),
             census: census.clone(),
@@ -129,17 +130,27 @@ pub fn serve(
     options: &Options,
 ) -> io::Result<Ended> {
     let address = client.peer_addr()?;
-    let context = Arc::new(context(authenticate, options.clone())?);
+    let context = context(authenticate, options.clone(), Spans::anywhere())?;
     let config = config.into();
     let record = SessionRecord::alone(&config.heading, address);
-    session::session(context, config, Stream::new(client)?, address, &record)
+    let client = Stream::new(client)?;
+    let come = session::up_to_relay(Arc::new(context), config, client, address, record)?;
+    Ok(match come {
+        Come::End(ended) => ended,
+        Come::Relay(relaying) => relaying.run(),
+    })
 }
 
-fn context(authenticate: Arc<dyn Authenticate>, options: Options) -> io::Result<Context> {
+fn context(
+    authenticate: Arc<dyn Authenticate>,
+    options: Options,
+    spans: Spans,
+) -> io::Result<Context> {
     Ok(Context {
         authenticate,
         options,
         stop: Stop::new()?,
+        spans,
     })
 }
 
@@ -239,12 +250,15 @@ fn accept(
                 continue;
             }
         };
+        let (id, server) = (ticket.id(), &*config.heading);
+        let span = error_span!("session", id, server, client = tracing::field::Empty);
+        let span = context.spans.lend(span);
         let context = context.clone();
         let heading = config.heading.clone();
         let begun = thread::Builder::new()
             .name("session".to_owned())
             .stack_size(session::STACK)
-            .spawn(move || session::run(context, config, tcp, address, ticket));
+            .spawn(move || session::run(context, config, tcp, address, ticket, span));
         if let Err(error) = begun {
             census.turned_away(&heading, TurnedAway::NoResources);
             if !backoff.failing() {

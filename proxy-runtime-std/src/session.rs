@@ -4,6 +4,7 @@ use crate::{
     handshake::{self, Trouble},
     pump::Pump,
     relay::relay,
+    spans::{Lent, Spans},
     stream::Stream,
     wait::{Interest, Stop, Wait},
 };
@@ -17,19 +18,24 @@ use std::{
     io,
     net::{SocketAddr, TcpStream},
     panic::{AssertUnwindSafe, catch_unwind},
-    sync::Arc,
-    time::Instant,
+    sync::{Arc, Mutex, PoisonError},
+    thread,
+    time::{Duration, Instant},
 };
-use tracing::{debug, error, error_span, warn};
+use tracing::{debug, error, warn};
 
 /// A session's stack. The authenticator's future runs on it too.
 pub(crate) const STACK: usize = 1024 * 1024;
+
+/// The stack of a relay.
+const RELAY_STACK: usize = 256 * 1024;
 
 /// What sessions share.
 pub(crate) struct Context {
     pub(crate) authenticate: Arc<dyn Authenticate>,
     pub(crate) options: Options,
     pub(crate) stop: Stop,
+    pub(crate) spans: Spans,
 }
 
 /// How a session that was served by [`serve`](crate::serve) ended.
@@ -64,50 +70,120 @@ pub(crate) fn run(
     tcp: TcpStream,
     address: SocketAddr,
     mut ticket: Ticket,
+    span: Lent,
 ) {
-    let id = ticket.id();
-    let client = tracing::field::Empty;
-    let span = error_span!("session", id, server = &*config.heading, client);
-    let _entered = span.enter();
     let began = Instant::now();
-    let whole = AssertUnwindSafe(|| {
-        let mut stream = Stream::new(tcp)?;
-        let client = match &config.proxy_protocol {
-            None => Some(address),
-            Some(_) => named_client(&context, &config, &mut stream, address, &mut ticket),
-        };
-        let Some(client) = client else {
-            return Ok(());
-        };
-        span.record("client", tracing::field::display(client));
-        debug!("opened");
-        let record = ticket.begin(client);
-        session(context, config, stream, client, &record).map(drop)
+    let come = span.in_scope(|| {
+        caught(|| {
+            let mut stream = Stream::new(tcp)?;
+            let client = match &config.proxy_protocol {
+                None => Some(address),
+                Some(_) => named_client(&context, &config, &mut stream, address, &mut ticket),
+            };
+            let Some(client) = client else {
+                return Ok(None);
+            };
+            span.record("client", tracing::field::display(client));
+            debug!("opened");
+            let record = ticket.begin(client);
+            let come = up_to_relay(context, config, stream, client, record)?;
+            Ok(match come {
+                Come::Relay(relaying) => Some(relaying),
+                Come::End(_) => None,
+            })
+        })
     });
-    match catch_unwind(whole) {
-        Ok(Ok(())) => {}
-        Ok(Err(error)) => {
-            if ticket.record().is_none() {
-                ticket.turned_away(TurnedAway::NoResources);
-            }
-            warn!(
-                "cannot be served: {}: a higher limit on open files may help",
-                trouble::plain(&error)
-            );
-        }
+    let last = Last {
+        ticket,
+        began,
+        span,
+    };
+    match come {
+        Some(Ok(Some(relaying))) => hand_over(relaying, last),
+        Some(Ok(None)) => last.say(Ok(())),
+        Some(Err(error)) => last.say(Err(Some(error))),
+        None => last.say(Err(None)),
+    }
+}
+
+/// `None`: it has panicked, which is logged.
+fn caught<T>(work: impl FnOnce() -> T) -> Option<T> {
+    match catch_unwind(AssertUnwindSafe(work)) {
+        Ok(done) => Some(done),
         Err(panic) => {
             error!(
                 "ended by a defect of the proxy, please report it: {}",
                 text_of(&*panic)
             );
-            if let Some(record) = ticket.record() {
-                record.defect();
-            }
+            None
         }
     }
-    debug!(seconds = began.elapsed().as_secs(), "closed");
-    // Only now is the session counted as gone.
-    drop(ticket);
+}
+
+/// What is left to be done for a session when it is over.
+struct Last {
+    ticket: Ticket,
+    began: Instant,
+    span: Lent,
+}
+
+impl Last {
+    /// An error without its cause is a defect.
+    fn say(self, how: Result<(), Option<io::Error>>) {
+        let Last {
+            ticket,
+            began,
+            span,
+        } = self;
+        span.in_scope(|| {
+            match how {
+                Ok(()) => {}
+                Err(Some(error)) => {
+                    if ticket.record().is_none() {
+                        ticket.turned_away(TurnedAway::NoResources);
+                    }
+                    warn!(
+                        "cannot be served: {}: a higher limit on open files may help",
+                        trouble::plain(&error)
+                    );
+                }
+                Err(None) => {
+                    if let Some(record) = ticket.record() {
+                        record.defect();
+                    }
+                }
+            }
+            debug!(seconds = began.elapsed().as_secs(), "closed");
+        });
+        // Only now is the session counted as gone.
+        drop(ticket);
+    }
+}
+
+/// Relays on a thread whose stack no login has touched: touched stacks would be most of what idle sessions hold. Where there
+/// is no thread to be had, this one goes on.
+fn hand_over(relaying: Relaying, last: Last) {
+    let slot = Arc::new(Mutex::new(Some((relaying, last))));
+    let theirs = slot.clone();
+    let begun = thread::Builder::new()
+        .name("relay".to_owned())
+        .stack_size(RELAY_STACK)
+        .spawn(move || relay_handed_over(&theirs));
+    if begun.is_err() {
+        relay_handed_over(&slot);
+    }
+}
+
+fn relay_handed_over(slot: &Mutex<Option<(Relaying, Last)>>) {
+    let taken = slot.lock().unwrap_or_else(PoisonError::into_inner).take();
+    let Some((relaying, last)) = taken else {
+        return;
+    };
+    let ended = last.span.in_scope(|| caught(|| relaying.run()));
+    last.say(match ended {
+        Some(_) => Ok(()),
+        None => Err(None),
+    });
 }
 
 /// The client for which a balancer has connected, if it is to be served.
@@ -140,57 +216,87 @@ fn named_client(
     }
 }
 
-/// Serves one client whose connection has just been accepted, on this thread.
-pub(crate) fn session(
+/// How far a session has come on the thread where it began.
+pub(crate) enum Come {
+    End(Ended),
+    Relay(Relaying),
+}
+
+/// A session whose relay is to begin.
+pub(crate) struct Relaying {
+    context: Arc<Context>,
+    record: Arc<SessionRecord>,
+    client: Stream,
+    server: Stream,
+    login: Arc<str>,
+    open: Box<dyn Send + Sync>,
+    drain: Duration,
+}
+
+impl Relaying {
+    /// Relays, on this thread.
+    pub(crate) fn run(self) -> Ended {
+        let stop = &self.context.stop;
+        let relayed = relay(self.client, self.server, stop, self.drain, &self.record);
+        drop(self.open);
+        relayed.log(&self.login);
+        Ended {
+            login: Some(self.login),
+            up: relayed.up,
+            down: relayed.down,
+            why: relayed.why.to_string(),
+        }
+    }
+}
+
+/// Serves one client whose connection has just been accepted until its relay begins, on this thread.
+pub(crate) fn up_to_relay(
     context: Arc<Context>,
     config: Arc<ListenerConfig>,
     mut client: Stream,
     address: SocketAddr,
-    record: &Arc<SessionRecord>,
-) -> io::Result<Ended> {
+    record: Arc<SessionRecord>,
+) -> io::Result<Come> {
     if let (LocalTls::Implicit, Some(local)) = (&config.session.local_tls, &config.local_tls) {
         let timeout = context.options.handshake_timeout;
         match handshake::with_client(&mut client, local.clone(), timeout, &context.stop) {
             Ok(()) => record.tls(Side::Client, true),
             Err(Trouble::Failed(why)) => {
                 record.tls(Side::Client, false);
-                warn!("TLS with the client failed: {why}");
-                return Ok(Ended::before_login(format!(
-                    "TLS with the client failed: {why}"
-                )));
+                let why = format!("TLS with the client failed: {why}");
+                warn!("{why}");
+                return Ok(Come::End(Ended::before_login(why)));
             }
             Err(Trouble::Stopped) => {
-                return Ok(Ended::before_login(Reason::Shutdown.to_string()));
+                let why = Reason::Shutdown.to_string();
+                return Ok(Come::End(Ended::before_login(why)));
             }
         }
     }
 
     let drain = config.session.limits.drain;
-    let outcome = Pump::new(context.clone(), config, address, record.clone(), client)?.run();
-
-    Ok(match outcome {
+    let pump = Pump::new(context.clone(), config, address, record.clone(), client)?;
+    Ok(match pump.run() {
         Outcome::Relay {
             client,
             server,
             login,
             open,
-        } => {
-            let relayed = relay(client, server, &context.stop, drain, record);
-            drop(open);
-            relayed.log(&login);
-            Ended {
-                login: Some(login),
-                up: relayed.up,
-                down: relayed.down,
-                why: relayed.why.to_string(),
-            }
-        }
+        } => Come::Relay(Relaying {
+            context,
+            record,
+            client,
+            server,
+            login,
+            open,
+            drain,
+        }),
         Outcome::Closed { reason, sides } => {
             part(sides);
-            Ended::before_login(reason.to_string())
+            Come::End(Ended::before_login(reason.to_string()))
         }
-        Outcome::TlsOnPlaintext(why) => Ended::before_login(why),
-        Outcome::Cut => Ended::before_login("cut off"),
+        Outcome::TlsOnPlaintext(why) => Come::End(Ended::before_login(why)),
+        Outcome::Cut => Come::End(Ended::before_login("cut off")),
     })
 }
 

@@ -1,5 +1,7 @@
 //! The tests of all runtimes, over this one.
 
+mod threads;
+
 use crate::{
     Bound, Counts, ListenError, ListenerConfig, OpenSession, Options, Runtime, Stopped, serve,
 };
