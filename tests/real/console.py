@@ -8,6 +8,8 @@ from chromium import Chromium
 from proxy import Proxy, accounts, servers
 from stage import free_ports
 
+# The button of the provider's forms that goes on; it may stand outside of its form.
+SUBMIT = "button[type=submit], input[type=submit], form button"
 ACCOUNTS = ["alice", "carol", "dave", "ivan", "judy", "erin"]
 
 
@@ -77,21 +79,20 @@ class Visit:
     def approve(self, tab, name, code=None):
         """Goes through the provider's pages; the address of the last one."""
         user = name + "@real.test"
-        at_provider = "location.port === '%d' && document.readyState === 'complete'" % self.stage.port["https"]
-        for _ in range(6):
-            tab.wait_for("!(%s) || document.querySelector('form')" % at_provider, "a form")
-            if not tab.evaluate(at_provider) or not tab.evaluate("document.querySelector('form button[type=submit], form [type=submit], form button')"
-                                                                 " !== null"):
+        there = "(location.port === '%d' && document.readyState === 'complete')" % self.stage.port["https"]
+        field = lambda name: "document.querySelector('input[name=%s]:not([type=hidden])')" % name
+        for _ in range(8):
+            tab.wait_for("!%s || document.querySelector('%s') || document.body.innerText.includes('Success')" % (there, SUBMIT), "form")
+            if not tab.evaluate("Boolean(%s && document.querySelector('%s'))" % (there, SUBMIT)):
                 break
-            if tab.evaluate("document.querySelector('input[name=login]') !== null"):
+            if tab.evaluate("Boolean(%s)" % field("login")):
                 tab.type("input[name=login]", user)
                 tab.type("input[name=password]", self.stage.accounts[user])
-            elif code and tab.evaluate("Boolean(document.querySelector('input[name=user_code]:not([type=hidden])'))"):
-                tab.evaluate("document.querySelector('input[name=user_code]').value = %r" % code)
-            before = tab.url()
+            elif code and tab.evaluate("Boolean(%s)" % field("user_code")):
+                tab.type("input[name=user_code]", code)
             tab.evaluate("window.emailproxySeen = true")
-            tab.click("form button[type=submit], form [type=submit], form button")
-            tab.wait_for("!window.emailproxySeen", "answer to the form at " + before)
+            tab.click(SUBMIT)
+            tab.wait_for("!window.emailproxySeen", "answer to the form at " + tab.url())
         return tab.url()
 
     def approval(self, page, card, name, code=None):
