@@ -51,10 +51,14 @@ pub fn run(args: &DemoArgs, runtime: runtime::Kind, log: &Log) -> ExitCode {
         };
         let waiting = demo.waiting.clone();
         let console = Console::new(&demo.proxy, args.console.clone(), waiting, log);
-        if let Err(problem) = console.configure(&demo.proxy).await {
-            return failed(&problem);
-        }
+        let link = match console.configure(&demo.proxy).await {
+            Ok(link) => link,
+            Err(problem) => return failed(&problem),
+        };
         say(&demo.introduction());
+        if let Some(link) = link {
+            say(&format!("The console: {}\n\n", link.expose()));
+        }
         let nobody = Notify::nobody();
         until_ended(&demo.proxy, &console, &mut signals, log, &nobody).await
     })

@@ -5,7 +5,7 @@ use crate::control;
 use crate::{
     args::Args,
     consent::{Front, Receiver, Terminal, Waiting, Way},
-    console::Console,
+    console::{self, Console},
     log::Log,
     proxy::{Proxy, Source, Unusable},
     runtime,
@@ -53,8 +53,9 @@ pub fn run(args: &Args, log: &Log) -> ExitCode {
                 let proxy = Arc::new(proxy);
                 let _control = reachable(args, &proxy, waiting.clone());
                 let console = Console::new(&proxy, args.console.clone(), waiting, log);
-                if let Err(problem) = console.configure(&proxy).await {
-                    return refuse(&Unusable(vec![problem]), args, &notify);
+                match console.configure(&proxy).await {
+                    Ok(link) => link.iter().for_each(console::show),
+                    Err(problem) => return refuse(&Unusable(vec![problem]), args, &notify),
                 }
                 notify.ready(&proxy.status());
                 notify.feed_watchdog();
@@ -107,8 +108,9 @@ pub(crate) async fn until_ended(
                 match proxy.reload().await {
                     Ok(()) => {
                         info!("the configuration was read again");
-                        if let Err(problem) = console.configure(proxy).await {
-                            error!("{problem}; the console stays as it was");
+                        match console.configure(proxy).await {
+                            Ok(link) => link.iter().for_each(console::show),
+                            Err(problem) => error!("{problem}; the console stays as it was"),
                         }
                     }
                     Err(Unusable(problems)) => {

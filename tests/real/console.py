@@ -189,6 +189,7 @@ def by_paste(visit):
     page.wait_text("carol@real.test is signed in.")
     page.wait_for(visit.state("carol") + ".includes('Authorised')", "authorised account")
     page.wait_for(visit.state("carol") + ".includes('1 session')", "session of the account")
+    page.click("#servers summary")
     visit.picture(page, "signed-in")
     need(not page.complaints(), "complaints: %s" % page.complaints())
     return login.done()

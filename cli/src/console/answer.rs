@@ -17,6 +17,8 @@ use super::{
 };
 
 use crate::consent::qr_svg;
+use async_io::Timer;
+use futures_lite::FutureExt;
 use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
 use hyper::{
     HeaderMap, Method, Request, Response, StatusCode,
@@ -24,11 +26,19 @@ use hyper::{
     header::{self, HeaderName, HeaderValue},
 };
 use maud::Markup;
-use std::{borrow::Cow, net::SocketAddr, sync::Arc, time::Instant};
+use std::{
+    borrow::Cow,
+    net::SocketAddr,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 use tracing::{debug, info, warn};
 
 /// Longest body of a form in octets: addresses of final pages have three thousand, with some providers.
 const FORM: usize = 32 * 1024;
+
+/// Longest wait for the body of a form.
+const READING: Duration = Duration::from_secs(10);
 
 /// What is sent back.
 pub(super) type Answer = Response<Full<Bytes>>;
@@ -345,7 +355,11 @@ where
     B: Body,
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
-    match Limited::new(body, FORM).collect().await {
+    let late = async {
+        Timer::after(READING).await;
+        Err("it takes too long".into())
+    };
+    match Limited::new(body, FORM).collect().or(late).await {
         Ok(body) => Ok(body.to_bytes()),
         Err(error) if error.is::<LengthLimitError>() => {
             Err(text(StatusCode::PAYLOAD_TOO_LARGE, "That is too long.\n"))

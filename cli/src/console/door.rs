@@ -14,8 +14,6 @@ const VISITORS: usize = 64;
 pub(super) const STAY: Duration = Duration::from_secs(7 * 24 * 3600);
 /// How long a notice is shown.
 const NOTICE: Duration = Duration::from_secs(20);
-/// How many of them are shown to one visitor.
-const NOTICES: usize = 4;
 
 /// Knows the token, and who has come with it.
 pub(super) struct Door {
@@ -27,7 +25,7 @@ struct Visitor {
     cookie: Secret,
     form_word: Secret,
     seen: Instant,
-    notices: Vec<(Instant, Notice)>,
+    notice: Option<(Instant, Notice)>,
 }
 
 /// Somebody who is in.
@@ -35,7 +33,7 @@ pub(super) struct Visit {
     cookie: Secret,
     /// To be put into every form, and to come back with it.
     pub(super) form_word: Secret,
-    pub(super) notices: Vec<Notice>,
+    pub(super) notice: Option<Notice>,
 }
 
 /// What became of something that the visitor did.
@@ -79,7 +77,7 @@ impl Door {
             cookie: cookie.clone(),
             form_word,
             seen: now,
-            notices: Vec::new(),
+            notice: None,
         });
         Ok(Some(cookie))
     }
@@ -103,29 +101,21 @@ impl Door {
         }
         let visitor = visitors.get_mut(found?)?;
         visitor.seen = now;
-        visitor
-            .notices
-            .retain(|(since, _)| now.duration_since(*since) < NOTICE);
+        let over = |(since, _): &mut (Instant, Notice)| now.duration_since(*since) >= NOTICE;
+        visitor.notice.take_if(over);
         Some(Visit {
             cookie: visitor.cookie.clone(),
             form_word: visitor.form_word.clone(),
-            notices: visitor
-                .notices
-                .iter()
-                .map(|(_, notice)| notice.clone())
-                .collect(),
+            notice: visitor.notice.as_ref().map(|(_, notice)| notice.clone()),
         })
     }
 
-    /// Shows this to the visitor for a while.
+    /// Shows this to the visitor for a while, or until there is something newer.
     pub(super) fn tell(&self, visit: &Visit, notice: Notice, now: Instant) {
         let mut visitors = self.visitors();
         let mut visitors = visitors.iter_mut();
         if let Some(visitor) = visitors.find(|visitor| is(&visitor.cookie, visit.cookie.expose())) {
-            if visitor.notices.len() >= NOTICES {
-                visitor.notices.remove(0);
-            }
-            visitor.notices.push((now, notice));
+            visitor.notice = Some((now, notice));
         }
     }
 
@@ -250,14 +240,12 @@ mod tests {
         let (door, now) = door();
         let cookies = [enter(&door, now), enter(&door, now)];
         let visit = |n: usize, at| door.visitor([cookies[n].expose()].into_iter(), at).unwrap();
-        for n in 0..NOTICES + 2 {
-            let text = n.to_string();
+        for text in ["first", "second"] {
+            let text = text.to_owned();
             door.tell(&visit(0, now), Notice { good: true, text }, now);
         }
-        let seen = visit(0, now).notices;
-        assert_eq!(seen.len(), NOTICES);
-        assert_eq!(seen.last().unwrap().text, (NOTICES + 1).to_string());
-        assert!(visit(1, now).notices.is_empty());
-        assert!(visit(0, now + NOTICE).notices.is_empty());
+        assert_eq!(visit(0, now).notice.unwrap().text, "second");
+        assert_eq!(visit(1, now).notice, None);
+        assert_eq!(visit(0, now + NOTICE).notice, None);
     }
 }

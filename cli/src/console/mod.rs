@@ -35,6 +35,7 @@ use crate::{
 };
 use live::Live;
 use oauth::settings::{Problem, Settings, Severity};
+use proxy_proto::Secret;
 use server::Server;
 use std::{
     io::{self, IsTerminal},
@@ -68,30 +69,33 @@ impl Console {
         }
     }
 
-    /// Listens where the flag or the proxy's settings want it, or no longer. At a terminal the link that opens it is shown; the log,
-    /// which others may read, has the address alone.
+    /// Listens where the flag or the proxy's settings want it, or no longer; gives the link that opens it where it has been opened
+    /// anew. The log, which others may read, has the address alone.
     ///
     /// # Errors
     ///
     /// When it cannot: one line that says what to do. Then nothing has changed.
-    pub(crate) async fn configure(&self, proxy: &Proxy) -> Result<(), String> {
+    pub(crate) async fn configure(&self, proxy: &Proxy) -> Result<Option<Secret>, String> {
         let wanted = match &self.address {
             Some(address) => Some(address.clone()),
             None => configured(&proxy.settings())
                 .map_err(|problem| proxy::place(&proxy.source().config_file, &problem))?,
         };
-        if let Some(link) = self.server.listen(wanted.as_ref()).await?
-            && io::stderr().is_terminal()
-        {
-            board::stderr().say(&format!("\nThe console: {}\n\n", link.expose()));
-        }
+        let link = self.server.listen(wanted.as_ref()).await?;
         self.log.recent().keep(wanted.is_some());
-        Ok(())
+        Ok(link)
     }
 
     /// The proxy is about to end: `/healthz` says so from now on.
     pub(crate) fn end(&self) {
         self.live.end();
+    }
+}
+
+/// Shows the link to whoever sits at the terminal.
+pub(crate) fn show(link: &Secret) {
+    if io::stderr().is_terminal() {
+        board::stderr().say(&format!("\nThe console: {}\n\n", link.expose()));
     }
 }
 

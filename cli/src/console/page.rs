@@ -13,6 +13,9 @@ use maud::{DOCTYPE, Markup, html};
 /// Seconds after which a browser without JavaScript loads the page again, unless there is something to be typed.
 const AGAIN: u32 = 10;
 
+/// Events that are shown at once; the others are folded away.
+const EVENTS: usize = 15;
+
 /// Longest word of an event, in characters: addresses of sign-in pages are longer than anybody reads.
 const WORD: usize = 96;
 
@@ -45,7 +48,7 @@ pub(super) fn overview(state: &State, visit: &Visit) -> Markup {
         }
         main {
             div #notices {
-                @for notice in &visit.notices { (notice_shown(notice)) }
+                @if let Some(notice) = &visit.notice { (notice_shown(notice)) }
             }
             (consents(state, form_word, typing))
             (figures(state))
@@ -393,7 +396,15 @@ fn events(state: &State) -> Markup {
         section .card aria-labelledby="events-title" {
             h2 #events-title { "Recent events" }
             ol #events .events {
-                @for event in &state.events { (event_shown(event, state)) }
+                @for event in state.events.iter().take(EVENTS) { (event_shown(event, state)) }
+            }
+            @if state.events.len() > EVENTS {
+                details #earlier {
+                    summary { "Earlier" }
+                    ol .events {
+                        @for event in state.events.iter().skip(EVENTS) { (event_shown(event, state)) }
+                    }
+                }
             }
         }
     }
