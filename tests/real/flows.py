@@ -100,7 +100,7 @@ class Flows:
 
         thread = threading.Thread(target=client)
         thread.start()
-        url = self.proxy.wait_said(pattern, since)[1].rstrip(".,)")
+        url = self.proxy.wait_said(pattern, since, 60)[1].rstrip(".,)")
         code = re.search(r"\b[A-Z]{4}-[A-Z]{4}\b", self.proxy.said()[since:])
         if meanwhile:
             meanwhile()

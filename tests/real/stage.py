@@ -52,7 +52,7 @@ class Stage:
         for name in ("ca", "log", "provider", "dovecot/run", "dovecot/state", "mail"):
             (self.dir / name).mkdir(parents=True)
         token = lambda: secrets.token_hex(8)
-        names = "alice bob carol dave erin frank grace ivan judy mallory nobody".split() + ["crowd%02d" % number for number in range(49)]
+        names = "alice bob carol dave erin frank grace ivan judy mallory nobody".split() + ["crowd%02d" % number for number in range(20)]
         self.accounts = {"%s@%s" % (name, DOMAIN): "%s-%s" % (name, token()) for name in names}
         self.accounts["weird@" + DOMAIN] = 'p@ss "w\\ord" é£ {3} ' + token()
         self.secrets = {name: "%s-%s" % (name, token()) for name in ("code-secret", "ropc", "ccg-bob", "ccg-wrong", "dovecot")}
@@ -157,7 +157,7 @@ class Stage:
             "introspection_mode = post",
             "introspection_url = https://dovecot:%s@localhost:%d/token/introspection" % (self.secrets["dovecot"], self.port["https"]),
             "username_attribute = email", "username_format = %u", "active_attribute = active", "active_value = true",
-            "tls_ca_cert_file = %s" % self.ca, "timeout_msecs = 5000", ""]))
+            "tls_ca_cert_file = %s" % self.ca, "timeout_msecs = 30000", ""]))
         ports = [self.port[name] for name in "imap imaps pop3 pop3s submission submissions lmtp".split()]
         self.run_process("dovecot", [dovecot_program(), "-F", "-c", self.dir / "dovecot/dovecot.conf"], ports)
 
