@@ -147,6 +147,24 @@ pub enum Command {
         json: bool,
     },
 
+    /// Set an account up: writes its section and its servers into the configuration, and prints the mail program's settings
+    ///
+    /// Asks at a terminal for what the command line does not say. Providers are known by the address's domain or by --preset; for
+    /// others the servers are looked up (autoconfig, after asking) or named. Comments, order and what stands in the file stay as they
+    /// are, and an account that is there is never written over.
+    ///
+    /// Exit codes: 0 when it is written; 2 where something is missing or cannot be; 1 where something failed, or you declined.
+    /// Unless it is 0, nothing was written.
+    Add(Box<crate::add::AddArgs>),
+
+    /// Look for everything that is wrong with the configuration, without serving it
+    ///
+    /// Names each problem with file, line and what to do, and each line that the Python tool takes otherwise.
+    ///
+    /// Exit codes: 0 where there is no error, though perhaps warnings; 2 for errors; 1 where the configuration is in order, but
+    /// `--connect` found a server or provider that cannot be used.
+    Check(crate::check::CheckArgs),
+
     /// Print the completions of a shell: `emailproxy completions bash > /etc/bash_completion.d/emailproxy`
     Completions {
         /// The shell

@@ -11,6 +11,8 @@
 //! - [`accounts`]: what is done to saved values without serving: another password, secrets encrypted beforehand.
 //! - [`args`]: the command line, which is the Python tool's and more.
 //! - [`board`]: standard error, where a prompt or a countdown survives log lines.
+//! - [`add`]: an account and its servers, written into the configuration.
+//! - [`check`]: what is wrong with a configuration.
 //! - [`log`]: text to standard error or to a rotated file; secrets stay out.
 //! - [`signals`]: reload, debug, end.
 //! - [`control`]: how commands reach a running proxy.
@@ -53,9 +55,11 @@
 #![forbid(unsafe_code)]
 
 pub mod accounts;
+pub mod add;
 pub mod args;
 mod authorise;
 pub mod board;
+pub mod check;
 pub mod consent;
 pub mod console;
 #[cfg(unix)]
@@ -105,6 +109,8 @@ pub fn run() -> ExitCode {
             log.hush(args.debug);
             authorise::accounts(&args, *json)
         }),
+        Some(args::Command::Add(add)) => add::run(&args, add),
+        Some(args::Command::Check(check)) => check::run(&args, check),
         Some(args::Command::Completions { shell }) => manual::completions(*shell),
         Some(args::Command::Man { command }) => manual::man(command.as_deref()),
     }

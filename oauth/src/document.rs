@@ -30,6 +30,7 @@ use std::{
 use zeroize::Zeroizing;
 
 mod edit;
+mod insert;
 mod read;
 
 pub use edit::{Edit, Unwritable};

@@ -100,6 +100,7 @@ mod runtime;
 mod session;
 mod spans;
 mod stream;
+mod survey;
 #[cfg(test)]
 mod tests;
 mod wait;
@@ -111,3 +112,4 @@ pub use proxy_runtime::{
 };
 pub use runtime::{Runtime, serve};
 pub use session::Ended;
+pub use survey::{Survey, survey};

@@ -4,7 +4,10 @@ use crate::{
     buffer::{self, Lent},
     wait::Interest,
 };
-use rustls::{ClientConfig, ClientConnection, Connection, ServerConfig, ServerConnection};
+use rustls::{
+    ClientConfig, ClientConnection, Connection, ProtocolVersion, ServerConfig, ServerConnection,
+    pki_types::CertificateDer,
+};
 use std::{
     io::{self, Read, Write},
     net::{Shutdown, TcpStream},
@@ -71,6 +74,24 @@ impl Stream {
 
     pub(crate) fn is_tls(&self) -> bool {
         self.tls.is_some()
+    }
+
+    /// The peer's certificates, its own first; none without TLS.
+    pub(crate) fn certificates(&self) -> Vec<CertificateDer<'static>> {
+        let tls = self.tls.as_ref();
+        let shown = tls.and_then(|tls| tls.connection.peer_certificates());
+        shown.map(<[_]>::to_vec).unwrap_or_default()
+    }
+
+    /// How this connection is encrypted.
+    pub(crate) fn tls_version(&self) -> &'static str {
+        let tls = self.tls.as_ref();
+        match tls.and_then(|tls| tls.connection.protocol_version()) {
+            Some(ProtocolVersion::TLSv1_3) => "TLS 1.3",
+            Some(ProtocolVersion::TLSv1_2) => "TLS 1.2",
+            Some(_) => "TLS",
+            None => "plaintext",
+        }
     }
 
     pub(crate) fn tcp(&self) -> &TcpStream {

@@ -17,7 +17,7 @@ pub struct Edit<'a> {
 
 /// Why something cannot be written so that it would be read back as it was meant. Nothing has been changed then.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Unwritable(&'static str);
+pub struct Unwritable(pub(super) &'static str);
 
 impl fmt::Display for Unwritable {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -229,7 +229,7 @@ impl Document {
     }
 
     /// The line end of this line, else the file's first, else LF.
-    fn line_end(&self, line: Option<&Line>) -> &str {
+    pub(super) fn line_end(&self, line: Option<&Line>) -> &str {
         let candidates = line.into_iter().chain(self.lines.first());
         let mut ends = candidates.map(|line| &self.text[line.content_end..line.end]);
         ends.find(|end| !end.is_empty()).unwrap_or("\n")
@@ -262,7 +262,7 @@ struct Splice {
     new_line: bool,
 }
 
-fn reparse(bom: bool, text: Zeroizing<String>) -> Result<Document, Unwritable> {
+pub(super) fn reparse(bom: bool, text: Zeroizing<String>) -> Result<Document, Unwritable> {
     let parsed = read::parse_text(text);
     let mut document = parsed.map_err(|_| Unwritable("this change would break the file"))?;
     document.bom = bom;
@@ -284,7 +284,12 @@ fn last_of_each<'a>(edits: &[Edit<'a>]) -> Vec<Edit<'a>> {
     kept
 }
 
-fn option_lines(indent: &str, option: &str, value: &str, line_end: &str) -> Zeroizing<String> {
+pub(super) fn option_lines(
+    indent: &str,
+    option: &str,
+    value: &str,
+    line_end: &str,
+) -> Zeroizing<String> {
     let mut text = Zeroizing::new(format!("{indent}{option} ="));
     for (number, line) in value.split('\n').enumerate() {
         match (number, line) {
@@ -323,7 +328,7 @@ fn append_section(text: &mut String, name: &str, line_end: &str) {
     text.push_str(line_end);
 }
 
-fn end_line(text: &mut String, line_end: &str) {
+pub(super) fn end_line(text: &mut String, line_end: &str) {
     if !text.is_empty() && !text.ends_with(['\n', '\r']) {
         text.push_str(line_end);
     }
@@ -337,7 +342,7 @@ fn outer_blanks(text: &str) -> bool {
     text.trim_matches(is_space).len() != text.len()
 }
 
-fn check_heading(name: &str) -> Result<(), Unwritable> {
+pub(super) fn check_heading(name: &str) -> Result<(), Unwritable> {
     if name.is_empty() {
         return Err(Unwritable("a section needs a name"));
     }
@@ -347,7 +352,7 @@ fn check_heading(name: &str) -> Result<(), Unwritable> {
     Ok(())
 }
 
-fn check_option(name: &str) -> Result<(), Unwritable> {
+pub(super) fn check_option(name: &str) -> Result<(), Unwritable> {
     if name.is_empty() || outer_blanks(name) {
         return Err(Unwritable(
             "an option needs a name without blanks around it",
@@ -361,7 +366,7 @@ fn check_option(name: &str) -> Result<(), Unwritable> {
     Ok(())
 }
 
-fn check_value(value: &str) -> Result<(), Unwritable> {
+pub(super) fn check_value(value: &str) -> Result<(), Unwritable> {
     if value.contains('\r') {
         return Err(Unwritable("a value cannot contain a carriage return"));
     }

@@ -168,7 +168,50 @@ impl Store for FileStore {
 }
 
 impl FileStore {
+    /// Changes the file as a person would, under the lock of saves and as safely as they are. `change` is given the file as it is at
+    /// that moment; an empty one where there is none, which is made then, readable for its owner only.
+    ///
+    /// # Errors
+    /// Those of `change`, and of reading and writing; the file has not changed then.
+    pub fn edit<T, E: From<StoreError>>(
+        &self,
+        change: impl FnOnce(&mut Document) -> Result<T, E>,
+    ) -> Result<T, E> {
+        self.rewrite(|document| {
+            let result = change(document)?;
+            Ok((true, result))
+        })
+    }
+
     fn write(&self, updates: &[Update]) -> Result<Vec<bool>, StoreError> {
+        self.rewrite(|document| {
+            let fits =
+                |update: &Update| update.fits(&Saved::from_document(document, &update.heading));
+            let made: Vec<bool> = updates.iter().map(fits).collect();
+            let edits: Vec<Edit<'_>> = updates
+                .iter()
+                .zip(&made)
+                .filter(|(_, made)| **made)
+                .flat_map(|(update, _)| edits(&update.heading, &update.changes))
+                .collect();
+            if !edits.iter().any(|edit| worth_writing(document, edit)) {
+                return Ok((false, made));
+            }
+            document.apply(&edits).map_err(|error| {
+                StoreError(format!(
+                    "{} cannot hold this change: {error}",
+                    self.path.display()
+                ))
+            })?;
+            Ok((true, made))
+        })
+    }
+
+    /// Reads, lets `change` work on it, and writes what came of it if that says so.
+    fn rewrite<T, E: From<StoreError>>(
+        &self,
+        change: impl FnOnce(&mut Document) -> Result<(bool, T), E>,
+    ) -> Result<T, E> {
         let mut writing = locked(&self.writing);
         let target = self.target()?;
         let _lock = lock::Lock::take(&target)?;
@@ -179,29 +222,16 @@ impl FileStore {
         let old = match read(&target) {
             Ok(old) => Some(old),
             Err(error) if self.create && error.kind() == io::ErrorKind::NotFound => None,
-            Err(error) => return Err(self.unreadable(&error)),
+            Err(error) => return Err(self.unreadable(&error).into()),
         };
         let mut document = match &old {
             Some((bytes, _)) => self.parse(bytes, &target)?,
             None => Document::default(),
         };
-        let fits = |update: &Update| update.fits(&Saved::from_document(&document, &update.heading));
-        let made: Vec<bool> = updates.iter().map(fits).collect();
-        let edits: Vec<Edit<'_>> = updates
-            .iter()
-            .zip(&made)
-            .filter(|(_, made)| **made)
-            .flat_map(|(update, _)| edits(&update.heading, &update.changes))
-            .collect();
-        if !edits.iter().any(|edit| worth_writing(&document, edit)) {
-            return Ok(made);
+        let (changed, result) = change(&mut document)?;
+        if !changed {
+            return Ok(result);
         }
-        document.apply(&edits).map_err(|error| {
-            StoreError(format!(
-                "{} cannot hold this change: {error}",
-                self.path.display()
-            ))
-        })?;
         let written = replace::replace(&target, old.as_ref(), &document.to_bytes())?;
         if let replace::Written::InPlace(why) = written
             && !std::mem::replace(&mut writing.told, true)
@@ -216,7 +246,7 @@ impl FileStore {
             let _ = fs::remove_file(replace::safety_copy(&target));
         }
         *locked(&self.cached) = None;
-        Ok(made)
+        Ok(result)
     }
 }
 

@@ -1,0 +1,223 @@
+//! How the result is told: lines for people, or one JSON object.
+
+use super::{
+    CheckArgs, Finding, Kind,
+    connect::{Answered, Offer, Reached},
+};
+use serde_json::{Value, json};
+use std::{
+    fmt::Write as _,
+    io::{self, Write as _},
+    path::Path,
+};
+
+/// All that was found.
+#[derive(Default)]
+pub(super) struct Report {
+    pub(super) findings: Vec<Finding>,
+    pub(super) servers: usize,
+    pub(super) accounts: usize,
+    pub(super) reached: Vec<Reached>,
+    pub(super) providers: Vec<Answered>,
+}
+
+impl Report {
+    pub(super) fn count(&self, kind: Kind) -> usize {
+        self.findings.iter().filter(|one| one.kind == kind).count()
+    }
+
+    /// How many servers and addresses cannot be used now.
+    pub(super) fn unreachable(&self) -> usize {
+        let servers = self.reached.iter().filter(|one| one.outcome.is_err());
+        let providers = self.providers.iter().filter(|one| one.outcome.is_err());
+        servers.count() + providers.count()
+    }
+
+    /// Prints to standard output.
+    pub(super) fn print(&self, file: &Path, options: &CheckArgs) {
+        let text = match options.json {
+            true => format!("{:#}\n", self.json(file, options.connect)),
+            false => self.text(file),
+        };
+        // Nobody is left to be told where that cannot be written.
+        let _ = io::stdout().lock().write_all(text.as_bytes());
+    }
+
+    fn text(&self, file: &Path) -> String {
+        let mut text = String::new();
+        for finding in &self.findings {
+            let _ = writeln!(text, "{}", finding.one_line(file));
+        }
+        for one in &self.reached {
+            let headings = one.headings.join("], [");
+            let _ = write!(text, "[{headings}] {}: ", one.server);
+            match &one.outcome {
+                Ok(offer) => {
+                    let _ = writeln!(text, "{}", offer.one_line());
+                    for warning in &offer.warnings {
+                        let _ = writeln!(text, "[{headings}] {}: warning: {warning}", one.server);
+                    }
+                }
+                Err(why) => {
+                    let _ = writeln!(text, "FAILED: {}", printable(why));
+                }
+            }
+        }
+        for one in &self.providers {
+            let whose = one.accounts.join(", ");
+            let _ = write!(text, "{} {} ({whose}): ", one.option, one.url);
+            let _ = match &one.outcome {
+                Ok(status) => writeln!(text, "ok, it answers (HTTP {status})"),
+                Err(why) => writeln!(text, "FAILED: {}", printable(why)),
+            };
+        }
+        let _ = writeln!(text, "{}: {}", file.display(), self.summary());
+        text
+    }
+
+    fn summary(&self) -> String {
+        let mut parts = vec![
+            number(self.servers, "server"),
+            number(self.accounts, "account"),
+            number(self.count(Kind::Error), "error"),
+            number(self.count(Kind::Warning), "warning"),
+        ];
+        let notes = self.count(Kind::Note);
+        if notes > 0 {
+            let lines = number(notes, "line");
+            parts.push(format!("{lines} that the Python tool takes otherwise"));
+        }
+        if !self.reached.is_empty() || !self.providers.is_empty() {
+            let total = self.reached.len() + self.providers.len();
+            let answering = total - self.unreachable();
+            parts.push(format!("{answering} of {total} connections in order"));
+        }
+        parts.join(", ")
+    }
+
+    fn json(&self, file: &Path, connected: bool) -> Value {
+        let problem = |finding: &Finding| {
+            json!({
+                "severity": finding.kind.name(),
+                "line": finding.line,
+                "column": finding.column,
+                "section": finding.section,
+                "text": finding.text,
+            })
+        };
+        let mut report = json!({
+            "configuration": file.display().to_string(),
+            "servers": self.servers,
+            "accounts": self.accounts,
+            "errors": self.count(Kind::Error),
+            "warnings": self.count(Kind::Warning),
+            "problems": self.findings.iter().map(problem).collect::<Vec<_>>(),
+        });
+        if connected {
+            let servers = self.reached.iter().map(|one| match &one.outcome {
+                Ok(offer) => json!({
+                    "headings": one.headings,
+                    "server": one.server,
+                    "ok": true,
+                    "address": offer.address,
+                    "tls": offer.tls,
+                    "starttls": offer.starttls,
+                    "greeting": offer.greeting,
+                    "certificate_ends": offer.certificate.as_ref().map(|(date, _)| date),
+                    "certificate_days": offer.certificate.as_ref().map(|(_, days)| days),
+                    "mechanisms": offer.mechanisms,
+                    "sasl_ir": offer.sasl_ir,
+                    "warnings": offer.warnings,
+                }),
+                Err(why) => json!({
+                    "headings": one.headings,
+                    "server": one.server,
+                    "ok": false,
+                    "error": why,
+                }),
+            });
+            let providers = self.providers.iter().map(|one| {
+                json!({
+                    "option": one.option,
+                    "url": one.url,
+                    "accounts": one.accounts,
+                    "ok": one.outcome.is_ok(),
+                    "status": one.outcome.as_ref().ok(),
+                    "error": one.outcome.as_ref().err(),
+                })
+            });
+            report["connections"] = json!({
+                "servers": servers.collect::<Vec<_>>(),
+                "providers": providers.collect::<Vec<_>>(),
+            });
+        }
+        report
+    }
+}
+
+impl Kind {
+    fn name(self) -> &'static str {
+        match self {
+            Kind::Error => "error",
+            Kind::Warning => "warning",
+            Kind::Note => "note",
+        }
+    }
+}
+
+impl Finding {
+    fn one_line(&self, file: &Path) -> String {
+        let mut line = file.display().to_string();
+        for number in [self.line, self.line.and(self.column)]
+            .into_iter()
+            .flatten()
+        {
+            let _ = write!(line, ":{number}");
+        }
+        let _ = write!(line, ": {}: ", self.kind.name());
+        if let Some(section) = &self.section {
+            let _ = write!(line, "[{section}] ");
+        }
+        line.push_str(&self.text);
+        printable(&line)
+    }
+}
+
+impl Offer {
+    fn one_line(&self) -> String {
+        let mut line = format!("ok, {}", self.tls);
+        if self.starttls {
+            line.push_str(" by STARTTLS");
+        }
+        if let Some((date, days)) = &self.certificate {
+            let _ = write!(line, ", certificate until {date} ({days} days)");
+        }
+        let mechanisms = match self.mechanisms.is_empty() {
+            true => "none".to_owned(),
+            false => self.mechanisms.join(" "),
+        };
+        let _ = write!(line, ", mechanisms: {mechanisms}");
+        if self.sasl_ir {
+            line.push_str(", SASL-IR");
+        }
+        let _ = write!(line, "; it says: {}", self.greeting);
+        printable(&line)
+    }
+}
+
+/// What came from elsewhere must not command the terminal.
+fn printable(text: &str) -> String {
+    let mut line = String::with_capacity(text.len());
+    for character in text.chars() {
+        match character {
+            c if c.is_control() => line.extend(c.escape_default()),
+            c => line.push(c),
+        }
+    }
+    line
+}
+
+fn number(count: usize, what: &str) -> String {
+    let s = if count == 1 { "" } else { "s" };
+    format!("{count} {what}{s}")
+}

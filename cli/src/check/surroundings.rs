@@ -1,0 +1,194 @@
+//! What the configuration needs of the machine: files that it names, addresses and ports to listen on, a place for tokens.
+
+use super::certificate::{End, SOON};
+use crate::{
+    args::{Args, CacheStore},
+    proxy::{self, Unusable},
+};
+use oauth::{
+    document::Document,
+    flow::service_account::ServiceAccountKey,
+    settings::{Account, FlowKind, Problem, Server, Settings, Severity},
+};
+use proxy_proto::Secret;
+use proxy_runtime::{ListenError, ListenerConfig, Place, Trust, bind};
+use std::{
+    fs::{self, OpenOptions},
+    io,
+    net::ToSocketAddrs,
+    path::Path,
+};
+use zeroize::Zeroizing;
+
+/// What stands in the way, or will soon.
+pub(super) fn look(settings: &Settings, args: &Args) -> Vec<Problem> {
+    let mut problems = Vec::new();
+    problems.extend(proxy::outgoing_proxy(settings).err());
+    let trust = Trust::new();
+    for server in &settings.servers {
+        of_server(settings, server, &trust, &mut problems);
+    }
+    for account in settings.accounts() {
+        of_account(settings, account, &mut problems);
+    }
+    of_store(args, &mut problems);
+    problems
+}
+
+fn of_server(settings: &Settings, server: &Server, trust: &Trust, problems: &mut Vec<Problem>) {
+    let mut tell = |severity, option, text: String| {
+        problems.push(settings.problem(severity, &server.heading, option, text));
+    };
+    let config = match proxy::listener(server, trust, false) {
+        Ok(config) => config,
+        Err((option, text)) => {
+            let text = format!("{text}; this server is left out");
+            return tell(Severity::Error, option, text);
+        }
+    };
+    if let Some(local) = &server.local_tls
+        && let Some(end) = End::of_file(&local.certificate)
+    {
+        let path = local.certificate.display();
+        let days = end.days();
+        if days < 0 {
+            let text = format!(
+                "the certificate in {path} ended on {}: mail programs will refuse it, replace it",
+                end.date()
+            );
+            tell(Severity::Warning, "local_certificate_path", text);
+        } else if days < SOON {
+            let text = format!(
+                "the certificate in {path} ends on {}, in {days} days: renew it",
+                end.date()
+            );
+            tell(Severity::Warning, "local_certificate_path", text);
+        }
+    }
+    if let Err((severity, error)) = listening(&config) {
+        let text = error.to_string();
+        let own = format!("[{}]: ", server.heading);
+        let text = text.strip_prefix(&own).unwrap_or(&text).to_owned();
+        tell(severity, "local_address", text);
+    }
+}
+
+/// Tries the address with any port, which must work, and then with its own, which a running proxy may have.
+fn listening(config: &ListenerConfig) -> Result<(), (Severity, ListenError)> {
+    let place = match Place::of(&config.address) {
+        Place::Name => {
+            let resolved = (&*config.address, config.port).to_socket_addrs();
+            Place::resolved(resolved.map_err(|source| {
+                let error = ListenError::Resolve {
+                    heading: config.heading.clone(),
+                    address: config.address.clone(),
+                    source,
+                };
+                (Severity::Error, error)
+            })?)
+        }
+        place => place,
+    };
+    bind(config, &place, 0).map_err(|error| (Severity::Error, error))?;
+    match bind(config, &place, config.port) {
+        Ok(_) => Ok(()),
+        Err(error) => Err((Severity::Warning, error)),
+    }
+}
+
+fn of_account(settings: &Settings, account: &Account, problems: &mut Vec<Problem>) {
+    let mut tell = |option, text: String| {
+        problems.push(settings.problem(Severity::Error, &account.name, option, text));
+    };
+    if let (None, Some(certificate), Some(key)) = (
+        &account.client_secret,
+        &account.jwt_certificate_path,
+        &account.jwt_key_path,
+    ) && let Err(error) = proxy_runtime::server_config(certificate, key)
+    {
+        tell("jwt_certificate_path", error.to_string());
+    }
+    if let (FlowKind::ServiceAccount, "file", Some(path)) = (
+        account.flow,
+        account.client_id.as_str(),
+        &account.client_secret,
+    ) && !path.expose().contains("***")
+        && let Err(why) = key_file(Path::new(path.expose()))
+    {
+        tell("client_secret", why);
+    }
+}
+
+/// A service account's key in a file of its own.
+fn key_file(path: &Path) -> Result<(), String> {
+    let text = fs::read_to_string(path).map(Zeroizing::new);
+    let text = text.map_err(|error| format!("{} cannot be read: {error}", path.display()))?;
+    match ServiceAccountKey::parse(&Secret::new(text.as_str())) {
+        Ok(_) => Ok(()),
+        Err(error) => Err(format!("{}: {error}", path.display())),
+    }
+}
+
+/// Where tokens are saved.
+fn of_store(args: &Args, problems: &mut Vec<Problem>) {
+    let mut tell = |severity, text: String| {
+        problems.push(Problem {
+            severity,
+            line: None,
+            column: None,
+            section: None,
+            text,
+        });
+    };
+    let path = match &args.cache_store {
+        None => &args.config_file,
+        Some(CacheStore::File(path)) => path,
+        Some(CacheStore::Aws(id)) => {
+            if let Err(Unusable(texts)) = proxy::open(&CacheStore::Aws(id.clone())) {
+                texts
+                    .into_iter()
+                    .for_each(|text| tell(Severity::Error, text));
+            }
+            return;
+        }
+    };
+    match fs::read(path).map(Zeroizing::new) {
+        Ok(bytes) if args.cache_store.is_some() => {
+            for error in Document::parse(&bytes).err().unwrap_or_default() {
+                tell(Severity::Error, format!("{}: {error}", path.display()));
+            }
+        }
+        Ok(_) => {}
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            let folder = path
+                .parent()
+                .filter(|folder| !folder.as_os_str().is_empty());
+            let folder = folder.unwrap_or(Path::new("."));
+            if !folder.is_dir() {
+                let text = format!(
+                    "tokens cannot be saved in {}: the folder {} does not exist",
+                    path.display(),
+                    folder.display()
+                );
+                tell(Severity::Error, text);
+            }
+            return;
+        }
+        Err(error) => {
+            let text = format!("{} cannot be read: {error}", path.display());
+            return tell(Severity::Error, text);
+        }
+    }
+    // Nothing is written, and nothing is cut off.
+    if let Err(error) = OpenOptions::new().append(true).open(path) {
+        let hint = match &args.cache_store {
+            None => ", or keep tokens elsewhere with --cache-store",
+            Some(_) => "",
+        };
+        let text = format!(
+            "tokens are saved in {}, which cannot be written ({error}): make it writable for the proxy{hint}",
+            path.display()
+        );
+        tell(Severity::Warning, text);
+    }
+}
