@@ -275,7 +275,7 @@ impl Client {
             (Protocol::Imap, true) => line.starts_with("a "),
             (Protocol::Pop, false) => true,
             (Protocol::Pop, true) => line == "." || line.starts_with("-ERR"),
-            (Protocol::Smtp, _) => !line.as_bytes().get(3).is_some_and(|b| *b == b'-'),
+            (Protocol::Smtp, _) => line.as_bytes().get(3).is_none_or(|b| *b != b'-'),
         };
         match self.asked {
             false => self.greeted |= complete,
