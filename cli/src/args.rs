@@ -165,6 +165,9 @@ pub enum Command {
     /// `--connect` found a server or provider that cannot be used.
     Check(crate::check::CheckArgs),
 
+    /// Start the proxy with the machine or with your session: systemd, launchd or the Windows registry
+    Service(crate::service::ServiceArgs),
+
     /// Print the completions of a shell: `emailproxy completions bash > /etc/bash_completion.d/emailproxy`
     Completions {
         /// The shell

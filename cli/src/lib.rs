@@ -21,6 +21,7 @@
 //! - [`runtime`]: what sessions run on, tasks or threads.
 //! - `scripts`: the option `plugins`.
 //! - [`console`]: a web page that shows all of this, metrics and health.
+//! - [`service`]: started by systemd, launchd or Windows.
 //! - [`systemd`]: readiness, watchdog and listening sockets, as service managers have them.
 //! - [`manual`]: completions and the manual page.
 //! - [`serve`]: the command without a subcommand.
@@ -72,6 +73,7 @@ pub mod proxy;
 pub mod runtime;
 mod scripts;
 pub mod serve;
+pub mod service;
 pub mod signals;
 pub mod systemd;
 mod version;
@@ -111,6 +113,7 @@ pub fn run() -> ExitCode {
         }),
         Some(args::Command::Add(add)) => add::run(&args, add),
         Some(args::Command::Check(check)) => check::run(&args, check),
+        Some(args::Command::Service(service)) => service::run(&args, service),
         Some(args::Command::Completions { shell }) => manual::completions(*shell),
         Some(args::Command::Man { command }) => manual::man(command.as_deref()),
     }

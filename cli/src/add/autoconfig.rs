@@ -61,8 +61,10 @@ pub(super) fn look_up(places: &[String], domain: &str) -> Result<Found, Failure>
 }
 
 fn read(text: &str, domain: &str) -> Result<Found, String> {
-    let mut options = ParsingOptions::default();
-    options.nodes_limit = MOST_NODES;
+    let options = ParsingOptions {
+        nodes_limit: MOST_NODES,
+        ..ParsingOptions::default()
+    };
     let document = Document::parse_with_options(text, options)
         .map_err(|error| format!("no autoconfig document ({error})"))?;
     let root = document.root_element();
