@@ -183,6 +183,7 @@ fn verified(scope: &str, unit: &Path) -> Option<String> {
     let output = Command::new("systemd-analyze")
         .args(["verify", "--man=no", "--recursive-errors=no", scope])
         .arg(unit)
+        .env("XDG_RUNTIME_DIR", unit.parent().unwrap())
         .output();
     match output {
         Ok(output) => {
@@ -202,7 +203,7 @@ fn systemd_finds_nothing_wrong_with_the_units() {
     for scope in ["--user", "--system"] {
         let arguments = ["service", "install", scope, "--dry-run"];
         let user: &[&str] = match scope {
-            "--system" => &["--run-as", "nobody"],
+            "--system" => &["--run-as", "mail"],
             _ => &[],
         };
         let said = home.done(&[&arguments[..], user].concat());
@@ -217,7 +218,7 @@ fn systemd_finds_nothing_wrong_with_the_units() {
     // The package's program and user are not there.
     let service = service
         .replace("/usr/bin/emailproxy", program)
-        .replace("User=emailproxy", "User=nobody");
+        .replace("User=emailproxy", "User=mail");
     let folder = home.path("units");
     fs::create_dir(&folder).unwrap();
     fs::write(folder.join("emailproxy.service"), service).unwrap();
