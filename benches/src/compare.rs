@@ -307,7 +307,8 @@ fn surroundings(contenders: &[Contender], rounds: usize, took: u64) -> String {
         .collect();
     format!(
         "{cores} × {model}, Linux {}; {}. Medians of {rounds} rounds; {took} s in all.",
-        kernel.trim(),
+        // What a distribution adds to the number says nothing here.
+        kernel.split(['-', '+']).next().unwrap_or_default().trim(),
         versions.join(", ")
     )
 }
