@@ -6,7 +6,7 @@
 //!                            load.rs: sources found, read and tried ──► Plugins ──► proxy_proto::filter::Filters
 //!                                                                                     │  for each session
 //!                            vm.rs: one Lua state for all its scripts ◄───────────────┤
-//!                            raw.rs: a script as a filter ◄───────────────────────────┘
+//!                            raw.rs, framed.rs: a script as a filter ◄────────────────┘
 //!   within the state: sandbox.lua, sandbox.rs (what scripts may use), budget.rs (how much), api.rs (log, proxy)
 //! ```
 //!
@@ -33,6 +33,7 @@
 
 mod api;
 mod budget;
+mod framed;
 mod list;
 mod load;
 mod raw;

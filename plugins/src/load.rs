@@ -1,13 +1,14 @@
 //! Scripts found, read and tried, when the configuration is read.
 
 use crate::{
+    framed::{self, Framed},
     list::{self, Entry},
     raw::{self, Raw},
     vm::{Script, Vm},
 };
 use proxy_proto::{
     Protocol,
-    filter::{Chain, Failed, Filter, Filters, OUTPUT_LIMIT, Opened},
+    filter::{self, Bounds, Chain, Failed, Filter, Filters, OUTPUT_LIMIT, Opened},
 };
 use std::{
     collections::BTreeMap,
@@ -149,13 +150,29 @@ impl Set {
     }
 }
 
-fn filter(script: Script, _plugin: &Loaded, _place: &Place) -> Result<Box<dyn Filter>, Failed> {
-    for name in raw::HOOKS {
-        if script.function(name)?.is_some() {
-            return Ok(Box::new(Raw::new(script)?));
+fn filter(script: Script, plugin: &Loaded, place: &Place) -> Result<Box<dyn Filter>, Failed> {
+    let first = |hooks: &[&'static str]| -> Result<Option<&'static str>, Failed> {
+        for name in hooks {
+            if script.function(name)?.is_some() {
+                return Ok(Some(name));
+            }
         }
+        Ok(None)
+    };
+    match (first(&raw::HOOKS)?, first(&framed::HOOKS)?) {
+        (Some(raw), Some(framed)) => Err(script.wrong(format!(
+            "it defines both {raw} and {framed}: bytes and whole commands exclude each other"
+        ))),
+        (None, Some(_)) => {
+            let bounds = Bounds {
+                message: plugin.limits.message,
+                ..Bounds::default()
+            };
+            let framed = Framed::new(script, place.protocol)?;
+            Ok(filter::framed(place.protocol, Box::new(framed), bounds))
+        }
+        (_, None) => Ok(Box::new(Raw::new(script)?)),
     }
-    Ok(Box::new(Raw::new(script)?))
 }
 
 fn source(name: &str, folders: &[PathBuf]) -> Result<Vec<u8>, LoadError> {

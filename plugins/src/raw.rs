@@ -30,9 +30,7 @@ impl Raw {
 
 impl Filter for Raw {
     fn open(&mut self, out: &mut Output) -> Result<(), Failed> {
-        if let Some(function) = self.script.function("on_open")? {
-            self.script.call(&function, 0, |_| Ok(MultiValue::new()))?;
-        }
+        open(&self.script)?;
         for (to, bytes) in self.script.sent() {
             out.send_owned(to, bytes);
         }
@@ -74,6 +72,16 @@ impl Filter for Raw {
 impl Drop for Raw {
     fn drop(&mut self) {
         close(&self.script);
+    }
+}
+
+/// Calls `on_open`.
+pub(crate) fn open(script: &Script) -> Result<(), Failed> {
+    match script.function("on_open")? {
+        Some(function) => script
+            .call(&function, 0, |_| Ok(MultiValue::new()))
+            .map(drop),
+        None => Ok(()),
     }
 }
 

@@ -1,5 +1,7 @@
 //! What a state's scripts may use: Lua's harmless libraries, with what could run on without end replaced.
 
+mod expressions;
+mod mime;
 mod pattern;
 mod strings;
 
@@ -15,6 +17,8 @@ pub(crate) fn prepare(lua: &Lua, budget: &Arc<Budget>) -> Result<Function> {
         "exhausted",
         lua.create_function(move |_, ()| Ok(asked.is_exhausted()))?,
     )?;
+    host.raw_set("mime", mime::library(lua)?)?;
+    host.raw_set("regex", expressions::functions(lua, budget)?)?;
     lua.load(include_str!("sandbox/sandbox.lua"))
         .set_name("=sandbox")
         .set_mode(ChunkMode::Text)

@@ -174,6 +174,10 @@ impl Script {
         Failed(api::one_line(&format!("the plugin {name} failed: {text}")))
     }
 
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
     fn failed(&self, error: &Error) -> Failed {
         failed(&self.name, &self.vm, error)
     }

@@ -163,8 +163,8 @@ fn nothing_but_the_harmless_is_there() {
     );
     assert_eq!(
         world.pass(Side::Client, "x").1,
-        "_G _VERSION assert error from_client getmetatable ipairs log math next pairs params pcall print proxy rawequal \
-         rawget rawlen rawset select session setmetatable string table tonumber tostring type utf8 xpcall"
+        "_G _VERSION assert error from_client getmetatable ipairs log math mime next pairs params pcall print proxy rawequal \
+         rawget rawlen rawset regex select session setmetatable string table tonumber tostring type utf8 xpcall"
     );
     for gone in [
         "string.dump",
@@ -271,6 +271,64 @@ fn libraries_work_as_in_the_manual() {
           assert(("x"):rep(3, ",") == "x,x,x" and ("x"):rep(0) == "" and (""):rep(5, "-") == "----")
           assert(utf8.char(8364) == "€" and utf8.len("€uro") == 4)
           assert(setmetatable({}, {__index = {x = 1}}).x == 1)
+          return "all of it"
+        end"##,
+    );
+    assert_eq!(world.pass(Side::Client, "x").1, "all of it");
+}
+
+#[test]
+fn text_parts_are_edited_where_they_lie() {
+    let mut world = World::new(
+        r##"function from_client(message)
+          local seen = {}
+          local new, count = mime.edit_text(message, function(text, part)
+            seen[#seen + 1] = part.type .. "/" .. part.charset
+            return (text:gsub("old", "new"))
+          end)
+          return new .. count .. " " .. table.concat(seen, " ")
+        end"##,
+    );
+    let message = |first: &str, second: &str, third: &str| {
+        format!(
+            "Subject: old\r\nContent-Type: multipart/mixed; boundary=\"b 1\"\r\n\r\nold preamble\r\n--b 1\r\n\
+             Content-Type: multipart/alternative; boundary=c\r\n\r\n--c\r\n\r\n{first}\r\n--c\r\n\
+             Content-Type: text/html; charset=UTF-8\r\nContent-Transfer-Encoding: base64\r\n\r\n{second}\r\n--c--\r\n\
+             --b 1\r\nContent-Type: text/plain\r\nContent-Transfer-Encoding: quoted-printable\r\n\r\n{third}\r\n\
+             --b 1\r\nContent-Type: text/plain\r\nContent-Disposition: attachment\r\n\r\nold\r\n\
+             --b 1\r\nContent-Type: image/png\r\n\r\nold\r\n--b 1--\r\nold epilogue\r\n"
+        )
+    };
+    let given = message("an old one", "b2xkIG9uZQ==", "an =6Fld=\r\n one=20");
+    let expected = message("an new one", "bmV3IG9uZQ==", "an new one=20");
+    assert_eq!(
+        world.pass(Side::Client, &given).1,
+        format!("{expected}3 text/plain/ text/html/utf-8 text/plain/")
+    );
+    // Nothing to change: not a byte is touched.
+    let odd = "Content-Type: multipart/mixed; boundary=x\n\n--x\nno end";
+    assert_eq!(
+        world.pass(Side::Client, odd).1,
+        format!("{odd}0 text/plain/")
+    );
+}
+
+#[test]
+fn regular_expressions_replace() {
+    let mut world = World::new(
+        r##"function from_client(bytes)
+          assert(regex.gsub("a1b22", "[0-9]+", "<$0>") == "a<1>b<22>")
+          assert(select(2, regex.gsub("a1b22", "[0-9]+", "", 1)) == 1)
+          assert(regex.gsub("John Smith", "(?P<first>\\w+) (\\w+)", "$2 ${first}") == "Smith John")
+          assert(regex.gsub("abc", "(b)(x)?", function(all, b, x) return b:upper() .. tostring(x) end) == "aBfalsec")
+          assert(regex.gsub("abc", "x", "y") == "abc")
+          assert(regex.match("key=value", "(\\w+)=(\\w+)") == "key")
+          assert(regex.match("abc", "b.") == "bc" and regex.match("abc", "x") == nil)
+          assert(regex.match("ÄÖ", "(?i)äö") == "ÄÖ")
+          local ok, message = pcall(regex.match, "x", "(")
+          assert(not ok and message:find("bad regular expression"), message)
+          ok, message = pcall(regex.match, "x", "(a{1000}){1000}")
+          assert(not ok, message)
           return "all of it"
         end"##,
     );

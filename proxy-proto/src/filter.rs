@@ -35,6 +35,10 @@
 //! # Ok::<(), Failed>(())
 //! ```
 
+mod framed;
+
+pub use framed::{Bounds, Change, Command, Message, Response, Units, Wants, framed};
+
 use crate::Side;
 use std::{collections::VecDeque, fmt, sync::Arc};
 

@@ -67,6 +67,12 @@ function string.rep(s, n, between)
   return rep(s, n, between)
 end
 
+local regex_match, regex_gsub = host.regex.match, host.regex.gsub
+local regex = {
+  match = function(...) return raised(regex_match(...)) end,
+  gsub = function(...) return raised(regex_gsub(...)) end,
+}
+
 local tables = {
   concat = function(t, ...) plain(t, "concat") return concat(t, ...) end,
   insert = function(t, ...) plain(t, "insert") return insert(t, ...) end,
@@ -127,6 +133,8 @@ return function(given)
   environment.table = copy(tables)
   environment.math = copy(math)
   environment.utf8 = copy(utf8)
+  environment.mime = copy(host.mime)
+  environment.regex = copy(regex)
   for key, value in next, given do environment[key] = value end
   return environment
 end

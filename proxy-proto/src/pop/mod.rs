@@ -9,6 +9,7 @@ mod client;
 mod grammar;
 mod server;
 
+pub(crate) use self::grammar::has_lines;
 use crate::{
     Limits, Refusal, Side,
     core::{Core, ServerLink},
