@@ -211,6 +211,7 @@ fn targets_from(own: LevelFilter) -> Targets {
         "oauth",
         "plugins",
         "proxy_proto",
+        "proxy_runtime",
         "proxy_runtime_smol",
         "proxy_runtime_std",
         "sandbox",
@@ -331,6 +332,22 @@ mod tests {
             assert!(text.contains("hyper::proto: worth reading"), "{text}");
             assert_eq!(text.lines().count(), 1, "{text}");
         }
+    }
+
+    #[test]
+    fn every_part_of_the_program_is_heard_and_needs_no_target() {
+        let text = logged(false, || {
+            info!(target: "emailproxy::serve", "one");
+            info!(target: "oauth::store", "two");
+            info!(target: "proxy_runtime::driver", "three");
+            info!(target: "proxy_runtime_smol::relay", "four");
+            info!(target: "proxy_runtime_std::relay", "five");
+        });
+        let said: Vec<_> = text
+            .lines()
+            .filter_map(|line| line.split("INFO  ").nth(1))
+            .collect();
+        assert_eq!(said, ["one", "two", "three", "four", "five"]);
     }
 
     #[test]

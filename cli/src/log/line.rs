@@ -85,7 +85,12 @@ pub(super) fn own(target: &str) -> bool {
     let root = target.split("::").next().unwrap_or_default();
     matches!(
         root,
-        "emailproxy" | "oauth" | "proxy_runtime_smol" | "proxy_runtime_std" | "sandbox"
+        "emailproxy"
+            | "oauth"
+            | "proxy_runtime"
+            | "proxy_runtime_smol"
+            | "proxy_runtime_std"
+            | "sandbox"
     )
 }
 
