@@ -134,6 +134,15 @@ impl Editor<'_> {
             }
             at = end;
         }
+        // Mail programs show a last part that nothing closes.
+        if let Some(from) = part
+            && let Some(text) = self.entity(&body[from..], depth + 1)?
+        {
+            new.extend_from_slice(&body[copied..from]);
+            new.extend_from_slice(&text);
+            copied = body.len();
+            changed = true;
+        }
         new.extend_from_slice(&body[copied..]);
         Ok(changed.then_some(new))
     }
