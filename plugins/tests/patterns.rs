@@ -60,7 +60,7 @@ fn input(pattern: &[u8], subject: &[u8]) -> Vec<u8> {
 #[test]
 fn results_are_those_of_lua() {
     let lua = Lua::new();
-    lua.load(COMPARE).exec().unwrap();
+    lua.load(COMPARE).set_name("=compare").exec().unwrap();
     let theirs: Function = lua.globals().get("compare").unwrap();
     let script = format!("{COMPARE}\nfunction from_client(bytes) return compare(bytes) end");
     let ours = RefCell::new(World::new(&script));

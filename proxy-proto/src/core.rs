@@ -115,6 +115,9 @@ pub(crate) struct Core {
     relay_announced: bool,
     /// What the bytes of an open session pass, where the configuration has filters.
     pub(crate) chain: Option<Box<Chain>>,
+    pub(crate) server_spoke_last: bool,
+    /// When a drain must be over.
+    pub(crate) drain_until: Option<Time>,
     pub(crate) shutting_down: bool,
 }
 
@@ -148,6 +151,8 @@ impl Core {
             reason: None,
             relay_announced: false,
             chain: None,
+            server_spoke_last: true,
+            drain_until: None,
             shutting_down: false,
         }
     }

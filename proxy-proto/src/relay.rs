@@ -1,11 +1,14 @@
 //! Once the login has succeeded: bytes pass, through filters where the configuration has some.
 
 use crate::{
-    Reason, Side,
+    Reason, Side, Time,
     core::{Core, Phase},
     filter::{Chain, Failed},
     timers::Timers,
 };
+
+/// The silence after which a drain with filters is over.
+const QUIET: Time = Time::from_secs(1);
 
 impl Core {
     /// Passes bytes without showing them; in an open session through its filters.
@@ -16,6 +19,8 @@ impl Core {
         if self.phase == Phase::Relay && self.link(to).eof {
             self.timers.half_closed = Some(self.now + self.config.limits.half_closed);
         }
+        self.server_spoke_last = to == Side::Client;
+        self.hasten_drain();
         self.filter(|chain, sink| chain.pass(to.other(), bytes, sink));
     }
 
@@ -40,6 +45,19 @@ impl Core {
     pub(crate) fn drain(&mut self) {
         self.shutting_down = true;
         self.timers.drain = Some(self.now + self.config.limits.drain);
+        self.drain_until = self.timers.drain;
+        self.hasten_drain();
+    }
+
+    /// A server that spoke last and is silent for a while has nothing more to say: its drain need not last any longer. Without
+    /// filters that is the driver's to see.
+    fn hasten_drain(&mut self) {
+        if let (Some(until), Some(_)) = (self.drain_until, &self.chain) {
+            self.timers.drain = Some(match self.server_spoke_last {
+                true => until.min(self.now + QUIET),
+                false => until,
+            });
+        }
     }
 
     pub(crate) fn begin_relay(&mut self) {

@@ -294,4 +294,25 @@ mod in_a_session {
             Some(Event::Closed(Reason::TimedOut(Side::Server, _)))
         ));
     }
+
+    #[test]
+    fn a_drain_ends_soon_after_the_server_has_spoken() {
+        let keep = Filters::new(|_| Ok(Chain::new(vec![])));
+        let (mut session, _) = logged_in(keep);
+        sent(&mut session, Side::Client);
+        sent(&mut session, Side::Server);
+        // The client has asked: the server may take its time.
+        session.handle_input(Side::Client, b"a3 FETCH\r\n", Time::from_secs(10));
+        session.shutdown(Time::from_secs(10));
+        assert_eq!(session.poll_timeout(), Some(Time::from_secs(20)));
+        session.handle_input(Side::Server, b"a3 OK\r\n", Time::from_secs(12));
+        assert_eq!(session.poll_timeout(), Some(Time::from_secs(13)));
+        assert_eq!(sent(&mut session, Side::Client), "a3 OK\r\n");
+        session.handle_timeout(Time::from_secs(13));
+        let last = std::iter::from_fn(|| session.poll_event()).last();
+        assert!(
+            matches!(last, Some(Event::Closed(Reason::Shutdown))),
+            "{last:?}"
+        );
+    }
 }

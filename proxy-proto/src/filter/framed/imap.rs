@@ -28,7 +28,7 @@ struct Shared {
     /// Open commands by tag: name, and whether they are the units' own.
     tags: HashMap<Vec<u8>, (String, bool)>,
     /// What is to be sent to the server once it has said `+`.
-    outgoing: VecDeque<Vec<u8>>,
+    outgoing: VecDeque<Waiting>,
     /// Whose literal the server is asked for.
     awaiting: Option<Vec<u8>>,
     /// IDLE is open: the client's next line has no tag.
@@ -36,6 +36,13 @@ struct Shared {
     /// The units' own bytes for either side, until what passes now is through.
     to_client: Vec<u8>,
     to_server: Vec<u8>,
+}
+
+/// Bytes for the server that wait for its word.
+struct Waiting {
+    bytes: Vec<u8>,
+    /// They end with an announcement: its word is awaited once more.
+    announces: bool,
 }
 
 impl Shared {
@@ -57,32 +64,32 @@ impl Shared {
 
     /// Sends to the server, behind what waits for it.
     fn send(&mut self, bytes: &[u8], out: &mut Output) {
-        match self.awaiting {
-            None => out.send(Side::Server, bytes),
-            Some(_) => match self.outgoing.back_mut() {
-                Some(last) if !ends_in_synchronising(last) => last.extend_from_slice(bytes),
-                _ => self.outgoing.push_back(bytes.to_vec()),
-            },
+        match (&self.awaiting, self.outgoing.back_mut()) {
+            (None, _) => out.send(Side::Server, bytes),
+            (Some(_), Some(last)) if !last.announces => last.bytes.extend_from_slice(bytes),
+            (Some(_), _) => self.outgoing.push_back(Waiting {
+                bytes: bytes.to_vec(),
+                announces: false,
+            }),
         }
     }
 
-    /// Sends the announcement of a synchronising literal: what follows waits for the server's word.
+    /// Sends the announcement of a synchronising literal that the client was asked for already: what follows waits for the
+    /// server's word.
     fn announce(&mut self, tag: &[u8], bytes: &[u8], out: &mut Output) {
-        match self.awaiting {
-            None => {
-                out.send(Side::Server, bytes);
-                self.awaiting = Some(tag.to_vec());
-            }
-            Some(_) => self.send(bytes, out),
+        self.send(bytes, out);
+        match self.outgoing.back_mut() {
+            Some(last) if self.awaiting.is_some() => last.announces = true,
+            _ => self.awaiting = Some(tag.to_vec()),
         }
     }
 
     /// The server wants the literal.
     fn go_on(&mut self, out: &mut Output) {
         let tag = self.awaiting.take();
-        while let Some(bytes) = self.outgoing.pop_front() {
-            out.send(Side::Server, &bytes);
-            if ends_in_synchronising(&bytes) {
+        while let Some(waiting) = self.outgoing.pop_front() {
+            out.send(Side::Server, &waiting.bytes);
+            if waiting.announces {
                 self.awaiting = tag;
                 return;
             }
@@ -140,15 +147,6 @@ impl Shared {
             }
         }
     }
-}
-
-/// Whether these bytes for the server end where its word is awaited.
-fn ends_in_synchronising(bytes: &[u8]) -> bool {
-    let start = bytes
-        .strip_suffix(b"\r\n")
-        .and_then(|line| line.iter().rposition(|&byte| byte == b'\n'))
-        .map_or(0, |at| at + 1);
-    grammar::literal(&bytes[start..]).is_some_and(|literal| literal.synchronising)
 }
 
 impl Imap {

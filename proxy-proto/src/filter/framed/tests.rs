@@ -435,6 +435,50 @@ fn synchronising_literals_are_asked_for_twice() {
     );
 }
 
+/// The mailbox's name was asked for by the framer, the message is asked for by the server.
+#[test]
+fn a_long_message_behind_a_literal_is_asked_for_by_the_server() {
+    let bounds = Bounds {
+        unit: 40,
+        message: 3,
+        ..Bounds::default()
+    };
+    let wants = Wants {
+        command: true,
+        message: true,
+        ..Wants::default()
+    };
+    let (client, server, _) = run(
+        Protocol::Imap,
+        wants,
+        bounds,
+        keep,
+        &[
+            (S, "a1 OK\r\n"),
+            (C, "a2 APPEND {4}\r\n"),
+            (C, "Sent (\\Seen) {6}\r\n"),
+            (S, "+ name\r\n"),
+            (S, "+ message\r\n"),
+            (C, "abcdef\r\na3 SEARCH TEXT {2}\r\n"),
+            (C, "ab SUBJECT {50}\r\n"),
+            (S, "a2 OK\r\n+ first\r\n"),
+            (S, "+ second\r\n"),
+            (C, "12345678901234567890123456789012345678901234567890\r\n"),
+            (S, "a3 OK\r\n"),
+        ],
+        usize::MAX,
+    );
+    assert_eq!(
+        server,
+        "a2 APPEND {4}\r\nSent (\\Seen) {6}\r\nabcdef\r\na3 SEARCH TEXT {2}\r\nab SUBJECT {50}\r\n\
+         12345678901234567890123456789012345678901234567890\r\n"
+    );
+    assert_eq!(
+        client,
+        "a1 OK\r\n+ Ready\r\n+ message\r\n+ Ready\r\na2 OK\r\n+ second\r\na3 OK\r\n"
+    );
+}
+
 fn answer(kind: &str, text: &[u8]) -> Change {
     let text = String::from_utf8_lossy(text);
     match kind {
