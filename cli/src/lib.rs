@@ -63,7 +63,6 @@ pub mod board;
 pub mod check;
 pub mod consent;
 pub mod console;
-#[cfg(unix)]
 pub mod control;
 pub mod demo;
 mod gate;

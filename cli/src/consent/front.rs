@@ -176,6 +176,11 @@ impl Front {
             waiting,
             ..
         } = self;
+        if waiting.is_full() {
+            return Err(ConsentError::Unable(
+                "too many sign-ins are waiting already; try again in ten minutes".into(),
+            ));
+        }
         let mut unheard = None;
         let listening = match way {
             Way::Paste | Way::Elsewhere => None,

@@ -238,8 +238,16 @@ impl Terminal {
         self.shared.end.notify(usize::MAX);
     }
 
-    /// A line: an address; or a number, which shows that sign-in again; or nothing, which shows all.
+    /// A line: an address; or a number, which shows that sign-in again; or one with a minus before it, which dismisses it; or nothing,
+    /// which shows all.
     fn entered(&self, line: &str, waiting: &Waiting) {
+        let dismissed = line.strip_prefix('-').and_then(|id| id.trim().parse().ok());
+        if let Some(id) = dismissed {
+            if !waiting.dismiss(id) {
+                self.shared.board.say("No such sign-in is waiting.\n");
+            }
+            return;
+        }
         let number = line.parse::<u64>().ok();
         if line.is_empty() || number.is_some() {
             let list = waiting.list();

@@ -18,6 +18,8 @@ use std::{
     time::{Duration, SystemTime},
 };
 
+/// Consents that wait at once. With a catch-all anybody who reaches the port can begin them.
+const AT_ONCE: usize = 256;
 /// Longest wait for the token, once the address is there.
 const OUTCOME: Duration = Duration::from_secs(150);
 
@@ -148,6 +150,11 @@ impl Waiting {
         }
     }
 
+    /// Whether no further consent may wait.
+    pub(super) fn is_full(&self) -> bool {
+        self.lock().list.len() >= AT_ONCE
+    }
+
     pub(super) fn is_attended(&self) -> bool {
         self.shared.attended.load(Ordering::SeqCst) > 0
     }
@@ -186,17 +193,24 @@ impl Waiting {
             ends: begun.checked_add(expires_in).unwrap_or(begun),
             kind,
         };
-        entries.list.push(Entry {
-            shown: shown.clone(),
-            state: state.cloned(),
-            answers,
-        });
+        // A device code that finds no room is in the log only; whoever asks for a code looks before.
+        let unlisted = if entries.list.len() < AT_ONCE {
+            entries.list.push(Entry {
+                shown: shown.clone(),
+                state: state.cloned(),
+                answers,
+            });
+            None
+        } else {
+            Some(answers)
+        };
         drop(entries);
         self.shared.changed.notify(usize::MAX);
         Place {
             waiting: self.clone(),
             shown,
             answered,
+            _unlisted: unlisted,
         }
     }
 
@@ -329,6 +343,8 @@ pub(super) struct Place {
     waiting: Waiting,
     pub(super) shown: WaitingConsent,
     answered: async_channel::Receiver<Reply>,
+    /// Keeps the channel open of one that nobody can answer: a closed one is dismissed.
+    _unlisted: Option<async_channel::Sender<Reply>>,
 }
 
 impl Place {

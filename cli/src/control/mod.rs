@@ -12,14 +12,20 @@
 //! | `DELETE /waiting/ID` | `{}`; the consent is dismissed |
 //! | `POST /authorise?account=NAME&fresh=BOOL` with the password | lines of JSON ([`wire::Progress`]) until it has ended |
 
+#[cfg(unix)]
 mod client;
+#[cfg(unix)]
 mod place;
+#[cfg(unix)]
 mod server;
 pub mod wire;
 
+#[cfg(unix)]
 pub(crate) use client::Client;
+#[cfg(unix)]
 pub use place::Unreachable;
+#[cfg(unix)]
 pub use server::{Control, serve};
 
-#[cfg(test)]
+#[cfg(all(test, unix))]
 mod tests;

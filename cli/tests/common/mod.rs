@@ -51,7 +51,11 @@ impl Running {
     /// Starts it in a folder of its own, in which these files are.
     pub(crate) fn start(arguments: &[&str], files: &[(&str, &str)]) -> Running {
         let mut command = Command::new(env!("CARGO_BIN_EXE_emailproxy"));
-        command.args(arguments);
+        // No browser is opened.
+        command
+            .args(arguments)
+            .env_remove("DISPLAY")
+            .env_remove("WAYLAND_DISPLAY");
         Running::start_as(command, files)
     }
 
@@ -66,10 +70,8 @@ impl Running {
             .arg("--log-file")
             .arg(&log)
             .current_dir(folder.path())
-            // Its socket is nobody else's business, and no browser is opened.
+            // Its socket is nobody else's business.
             .env("XDG_RUNTIME_DIR", folder.path())
-            .env_remove("DISPLAY")
-            .env_remove("WAYLAND_DISPLAY")
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()

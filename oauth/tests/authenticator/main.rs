@@ -7,6 +7,7 @@ mod flights;
 mod flows;
 mod http;
 mod logs;
+mod overview;
 mod passwords;
 mod python;
 mod races;

@@ -440,6 +440,12 @@ impl Store for Memory {
         Ok(made)
     }
 
+    fn headings(&self) -> Result<Vec<String>, StoreError> {
+        let mut headings: Vec<_> = lock(&self.sections).keys().cloned().collect();
+        headings.sort();
+        Ok(headings)
+    }
+
     fn describe(&self) -> String {
         "memory".to_owned()
     }
@@ -540,6 +546,10 @@ impl Question {
 
     pub(crate) fn fail(self, why: &str) {
         self.answer(Err(ConsentError::Unable(why.to_owned())));
+    }
+
+    pub(crate) fn dismiss(self) {
+        self.answer(Err(ConsentError::Dismissed));
     }
 
     fn answer(self, answer: Result<CodeAnswer, ConsentError>) {

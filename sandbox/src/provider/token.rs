@@ -521,6 +521,22 @@ fn service_account(shared: &Shared, form: &Parameters) -> Result<Granted, OAuthE
 }
 
 /// RFC 6749 §5.1.
+/// Who has approved (OpenID Connect Core 1.0 §2). It is not signed (`none`, RFC 7519 §6): what comes from the token endpoint itself need
+/// not be.
+fn id_token(shared: &Shared, client: &str, user: &str, lifetime: Duration) -> String {
+    let part = |value: Value| BASE64_URL_SAFE_NO_PAD.encode(value.to_string());
+    let now = unix_time() as u64;
+    let claims = json!({
+        "iss": shared.provider_url,
+        "sub": user,
+        "aud": client,
+        "iat": now,
+        "exp": now + lifetime.as_secs(),
+        "email": user,
+    });
+    format!("{}.{}.", part(json!({"alg": "none"})), part(claims))
+}
+
 fn issue(shared: &Shared, granted: Granted) -> Reply {
     let (lifetime, form) = {
         let behaviour = shared.behaviour();
@@ -541,6 +557,10 @@ fn issue(shared: &Shared, granted: Granted) -> Reply {
             .refresh
             .insert(name.clone(), token.clone(), REFRESH_LIFETIME);
         answer.insert("refresh_token".into(), name.into());
+    }
+    if granted.scope.split(' ').any(|scope| scope == "openid") {
+        let token = id_token(shared, granted.client, &token.user, lifetime);
+        answer.insert("id_token".into(), token.into());
     }
     let name = random("at-");
     tables.access.insert(name.clone(), token, lifetime);

@@ -65,6 +65,19 @@ fn what_is_pasted_reaches_the_list_and_a_number_shows_a_consent_again() {
 }
 
 #[test]
+fn a_minus_and_a_number_dismiss() {
+    let (terminal, mut keyboard, _) = terminal(false);
+    let waiting = Waiting::default();
+    terminal.read(&waiting).unwrap();
+    let ada = waiting.begin_code(&request("ada@example.org", "A"), "http://localhost", "u");
+    let brook = waiting.begin_code(&request("brook@example.org", "B"), "http://localhost", "u");
+    keyboard.write_all(b"-7\n-2\n").unwrap();
+    assert!(smol::block_on(brook.answer()).is_none());
+    let left: Vec<_> = waiting.list().iter().map(|consent| consent.id).collect();
+    assert_eq!(left, [ada.shown.id]);
+}
+
+#[test]
 fn the_outcome_is_told_and_cannot_steer_the_terminal() {
     let (terminal, _keyboard, screen) = terminal(false);
     terminal.tell("ada@example.org", &Err("refused\u{1b}[2J\r!".to_owned()));

@@ -160,6 +160,18 @@ fn what_is_dismissed_is_gone_and_whoever_asked_knows() {
 }
 
 #[test]
+fn the_list_does_not_grow_without_bound() {
+    let waiting = Waiting::default();
+    let places: Vec<_> = (0..AT_ONCE + 3)
+        .map(|n| begin(&waiting, "a@b.example", &n.to_string()))
+        .collect();
+    assert_eq!(waiting.list().len(), AT_ONCE);
+    assert!(waiting.is_full());
+    drop(places);
+    assert!(!waiting.is_full() && waiting.list().is_empty());
+}
+
+#[test]
 fn the_list_is_attended_while_somebody_does() {
     let waiting = Waiting::default();
     let (one, two) = (waiting.attend(), waiting.attend());
