@@ -2,6 +2,7 @@
 
 use crate::{
     args::Args,
+    board,
     proxy::{self, Unusable},
     serve::{FAILED, UNUSABLE},
 };
@@ -61,6 +62,7 @@ impl From<RekeyError> for Failure {
 }
 
 pub(crate) fn end(result: Result<String, Failure>) -> ExitCode {
+    board::stderr().set_status("");
     // There is nobody to tell where neither can be written.
     match result {
         Ok(done) => {

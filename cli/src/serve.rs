@@ -4,6 +4,7 @@
 use crate::control;
 use crate::{
     args::Args,
+    board,
     consent::{Front, Receiver, Terminal, Waiting, Way},
     console::{self, Console},
     log::Log,
@@ -150,7 +151,10 @@ pub(crate) async fn until_ended(
         warn!("ended at once");
         ExitCode::from(FAILED)
     };
-    gracefully.or(at_once).await
+    let code = gracefully.or(at_once).await;
+    // The shell's prompt comes where a countdown may have been.
+    board::stderr().set_status("");
+    code
 }
 
 /// Says why nothing is served: in the log, and where that is a file to whoever started it as well.
