@@ -81,6 +81,7 @@ class Visit:
         user = name + "@real.test"
         there = "(location.port === '%d' && document.readyState === 'complete')" % self.stage.port["https"]
         field = lambda name: "document.querySelector('input[name=%s]:not([type=hidden])')" % name
+        tab.wait_for(there, "page of the provider")
         for _ in range(8):
             tab.wait_for("!%s || document.querySelector('%s') || document.body.innerText.includes('Success')" % (there, SUBMIT), "form")
             if not tab.evaluate("Boolean(%s && document.querySelector('%s'))" % (there, SUBMIT)):
