@@ -77,10 +77,12 @@ impl Server {
         }
         let (address, path) = (wanted.clone(), self.token_file.clone());
         let (sockets, token) = smol::unblock(move || {
+            // Whoever finds the port open finds the token, too.
+            let token = token::read_or_make(&path)?;
             let sockets = address
                 .bind()
                 .map_err(|error| cannot_listen(&address, &error))?;
-            Ok::<_, String>((sockets, token::read_or_make(&path)?))
+            Ok::<_, String>((sockets, token))
         })
         .await?;
         let open = self.serve(wanted, sockets, token.clone())?;
