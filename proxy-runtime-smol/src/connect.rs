@@ -144,6 +144,21 @@ mod tests {
         assert_eq!(tcp.tcp().unwrap().peer_addr().unwrap(), address);
     }
 
+    /// Systems wait two minutes and longer for an answer to a SYN.
+    #[test]
+    fn a_silent_address_does_not_hide_a_living_one() {
+        // A documentation address (RFC 5737): at best nobody answers.
+        let silent = SocketAddr::from(([192, 0, 2, 1], 9));
+        let open = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = open.local_addr().unwrap();
+        let mut race = Race::new([silent, address].into());
+        let patience = Duration::from_secs(60);
+        let connected = crate::handshake::within(patience, poll_fn(|cx| race.poll(cx)));
+        let tcp = smol::block_on(connected).expect("it waits for the silent one");
+        let peer = tcp.unwrap().tcp().unwrap().peer_addr().unwrap();
+        assert_eq!(peer, address);
+    }
+
     #[test]
     fn refusals_are_named_with_the_server() {
         let port = TcpListener::bind("127.0.0.1:0")

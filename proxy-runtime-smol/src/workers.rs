@@ -20,6 +20,10 @@ const BATCH: usize = 32;
 /// Stack of a thread with one session: filters run on it.
 const STACK: usize = 2 * 1024 * 1024;
 
+/// Most threads with one session: each begins a log span, and the registry of tracing-subscriber panics at the 4,097th thread
+/// that does.
+const APART: usize = 4000;
+
 /// Threads, each with an executor and a reactor of its own: a session stays on the thread where it began, so that nothing
 /// is handed from one thread to another, and no lock is contended, for its bytes. They end when this is dropped.
 pub(crate) struct Workers {
@@ -27,6 +31,7 @@ pub(crate) struct Workers {
     /// They end when it is closed.
     running: async_channel::Sender<()>,
     ended: Receiver<()>,
+    apart: Arc<AtomicUsize>,
 }
 
 struct Worker {
@@ -56,6 +61,7 @@ impl Workers {
             each: each.into(),
             running,
             ended,
+            apart: Arc::default(),
         })
     }
 
@@ -68,6 +74,7 @@ impl Workers {
         Crew {
             workers: Arc::downgrade(&self.each),
             ended: self.ended.clone(),
+            apart: self.apart.clone(),
         }
     }
 }
@@ -110,6 +117,8 @@ fn run(future: impl Future<Output = ()>, ended: &Receiver<()>) {
 pub(crate) struct Crew {
     workers: Weak<[Arc<Worker>]>,
     ended: Receiver<()>,
+    /// Threads with one session.
+    apart: Arc<AtomicUsize>,
 }
 
 impl Crew {
@@ -139,7 +148,7 @@ impl Crew {
     /// workers are gone.
     ///
     /// # Errors
-    /// When the thread cannot be started.
+    /// When the thread cannot be started, or there are too many.
     pub(crate) fn begin_apart(
         &self,
         session: impl Future<Output = ()> + Send + 'static,
@@ -147,12 +156,37 @@ impl Crew {
         if self.ended.is_closed() {
             return Ok(false);
         }
+        let place = Apart::take(&self.apart, APART)?;
         let ended = self.ended.clone();
         thread::Builder::new()
             .name("session".to_owned())
             .stack_size(STACK)
-            .spawn(move || run(Box::pin(session), &ended))?;
+            .spawn(move || {
+                run(Box::pin(session), &ended);
+                drop(place);
+            })?;
         Ok(true)
+    }
+}
+
+/// Counts a thread with one session.
+struct Apart(Arc<AtomicUsize>);
+
+impl Apart {
+    fn take(threads: &Arc<AtomicUsize>, most: usize) -> io::Result<Self> {
+        let place = Apart(threads.clone());
+        match threads.fetch_add(1, Ordering::Relaxed) {
+            before if before < most => Ok(place),
+            _ => Err(io::Error::other(format!(
+                "there are {most} sessions with plugins already"
+            ))),
+        }
+    }
+}
+
+impl Drop for Apart {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -178,6 +212,16 @@ impl Drop for Place {
 mod tests {
     use super::*;
     use std::collections::HashMap;
+
+    #[test]
+    fn threads_with_one_session_are_limited() {
+        let threads = Arc::default();
+        let first = Apart::take(&threads, 2).unwrap();
+        let _second = Apart::take(&threads, 2).unwrap();
+        assert!(Apart::take(&threads, 2).is_err());
+        drop(first);
+        let _third = Apart::take(&threads, 2).unwrap();
+    }
 
     #[test]
     fn the_thread_with_the_fewest_sessions_gets_the_next() {

@@ -292,6 +292,23 @@ mod tests {
         assert_eq!(failures[0].1.kind(), io::ErrorKind::ConnectionRefused);
     }
 
+    /// Systems wait two minutes and longer for an answer to a SYN.
+    #[test]
+    fn a_silent_address_does_not_hide_a_living_one() {
+        // A documentation address (RFC 5737): at best nobody answers.
+        let silent = SocketAddr::from(([192, 0, 2, 1], 9));
+        let open = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = open.local_addr().unwrap();
+        let (_teller, given_up) = told_once().unwrap();
+        let patience = Patience {
+            deadline: Instant::now() + Duration::from_secs(60),
+            given_up: &given_up,
+        };
+        let tcp = race([silent, address].into(), &patience).unwrap();
+        let tcp = tcp.expect("it waits for the silent one");
+        assert_eq!(tcp.peer_addr().unwrap(), address);
+    }
+
     #[test]
     fn who_is_given_up_stops() {
         let (teller, given_up) = told_once().unwrap();
