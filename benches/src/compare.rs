@@ -330,3 +330,57 @@ fn version(peer: Peer, program: &Path) -> String {
     let name = peer.title().split([',', ' ']).next().unwrap_or_default();
     format!("{name} {}", number.unwrap_or("of an unknown version"))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::load::RoundTrips;
+
+    fn contender(peer: Peer, downs: &[f64]) -> Contender {
+        let mut contender = Contender::new(peer, PathBuf::new());
+        let times = || RoundTrips { p50: 1.0, p99: 2.0 };
+        contender.rounds = downs
+            .iter()
+            .map(|&down| Round {
+                down,
+                down_rate: 1.0,
+                up: 1.0,
+                up_rate: 1.0,
+                message: 1.0,
+                logins: 1.0,
+                login: 1.0,
+                alone: times(),
+                beside: times(),
+            })
+            .collect();
+        contender
+    }
+
+    fn cells<'a>(table: &'a str, label: &str) -> Vec<&'a str> {
+        let line = table.lines().find(|line| line.contains(label)).unwrap();
+        line.split('|').map(str::trim).skip(2).collect()
+    }
+
+    #[test]
+    fn figures_are_medians_with_their_ratio_to_haproxy() {
+        let mut ours = contender(Peer::Smol, &[0.9, 0.5, 0.1]);
+        ours.idle = vec![Idle {
+            sessions: 10,
+            kib: 7.0,
+            cpu: 0.0,
+        }];
+        let all = [ours, contender(Peer::Haproxy, &[2.0])];
+        let table = table(&all, &[10]);
+        assert_eq!(cells(&table, "download, CPU"), ["0.50 (0.25)", "2.00", ""]);
+        // What was not measured is empty, and gives no ratio.
+        assert_eq!(cells(&table, "KiB, of 10"), ["7.0", "", ""]);
+        assert!(table.lines().all(|line| line.matches('|').count() == 4));
+    }
+
+    #[test]
+    fn without_haproxy_there_are_no_ratios() {
+        let table = table(&[contender(Peer::Std, &[0.5])], &[]);
+        assert_eq!(cells(&table, "download, CPU"), ["0.50", ""]);
+        assert!(!table.contains('('));
+    }
+}
