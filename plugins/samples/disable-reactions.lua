@@ -15,7 +15,7 @@ function on_header(header, message)
   if message.direction ~= "to_server" or message.command == "APPEND" then
     return
   end
-  if ("\n" .. header):lower():find("\nx-ms-reactions[ \t]*:") then
+  if ("\n" .. header):lower():find("\nx%-ms%-reactions[ \t]*:") then
     return
   end
   for _, recipient in ipairs(message.recipients or {}) do

@@ -88,8 +88,16 @@ function on_command(text, command)
   end
   local changed = table.concat(result)
   if is_ascii(changed) then
-    -- RFC 3501 §6.4.4: it stands before the first key.
-    changed = changed:gsub("^(%S+ [Uu]?[Ii]?[Dd]? ?[Ss][Ee][Aa][Rr][Cc][Hh] .-)[Cc][Hh][Aa][Rr][Ss][Ee][Tt] \"?[%w_.:-]+\"? ", "%1", 1)
+    -- RFC 3501 §6.4.4: it stands before the first key; before it stand options of RFC 4731.
+    local tag, name, rest = changed:match("^(%S+) ([Uu][Ii][Dd] %a+) (.*)$")
+    if not tag then
+      tag, name, rest = changed:match("^(%S+) (%a+) (.*)$")
+    end
+    local options, behind = rest:match("^([Rr][Ee][Tt][Uu][Rr][Nn] %b() )(.*)$")
+    local keys = (behind or rest):match("^[Cc][Hh][Aa][Rr][Ss][Ee][Tt] \"?[%w_.:-]+\"? (.*)$")
+    if keys then
+      return tag .. " " .. name .. " " .. (options or "") .. keys
+    end
   end
   return changed
 end

@@ -101,24 +101,7 @@ impl Pump {
 
     pub(crate) fn poll(&mut self, cx: &mut task::Context<'_>) -> Poll<Outcome<Stream>> {
         for _ in 0..ROUNDS {
-            let mut progress = self.poll_stop(cx);
-            progress |= self.poll_timer(cx);
-            progress |= self.driver.poll_login(cx);
-            for side in [Side::Client, Side::Server] {
-                progress |= self.poll_future(side, cx);
-                progress |= self.poll_send(side, cx);
-            }
-            progress |= self.take_steps();
-            if !self.driver.ended() {
-                progress |= self.poll_first_bytes(cx);
-            }
-            if !self.driver.ended() {
-                // Both sides in every round, whatever is still to be written: two busy peers must not block each other.
-                for side in [Side::Client, Side::Server] {
-                    progress |= self.poll_receive(side, cx);
-                }
-                progress |= self.take_steps();
-            }
+            let progress = self.round(cx);
             if self.driver.ended() {
                 let [client, server] = [&mut self.client, &mut self.server].map(Leg::take_stream);
                 return Poll::Ready(self.driver.finish(client, server));
@@ -129,6 +112,35 @@ impl Pump {
         }
         cx.waker().wake_by_ref();
         Poll::Pending
+    }
+
+    /// Tries everything once; whether anything moved.
+    fn round(&mut self, cx: &mut task::Context<'_>) -> bool {
+        let mut progress = self.poll_stop(cx);
+        progress |= self.poll_timer(cx);
+        progress |= self.driver.poll_login(cx);
+        progress |= self.take_steps();
+        for side in [Side::Client, Side::Server] {
+            // Whoever announces the relay is the last one to move something: bytes that the session got behind it would be lost.
+            if self.driver.ended() {
+                return true;
+            }
+            progress |= self.poll_future(side, cx);
+            progress |= self.poll_send(side, cx);
+            progress |= self.take_steps();
+        }
+        if !self.driver.ended() {
+            progress |= self.poll_first_bytes(cx);
+        }
+        // Both sides in every round, whatever is still to be written: two busy peers must not block each other.
+        for side in [Side::Client, Side::Server] {
+            if self.driver.ended() {
+                return true;
+            }
+            progress |= self.poll_receive(side, cx);
+            progress |= self.take_steps();
+        }
+        progress
     }
 
     fn leg(&mut self, side: Side) -> &mut Leg {

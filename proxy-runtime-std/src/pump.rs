@@ -107,19 +107,25 @@ impl Pump {
         let mut progress = self.hear_stop();
         progress |= self.driver.look_at_the_clock();
         progress |= self.ask_for_the_login();
+        progress |= self.take_steps();
         for side in [Side::Client, Side::Server] {
+            // Whoever announces the relay is the last one to move something: bytes that the session got behind it would be lost.
+            if self.driver.ended() {
+                return true;
+            }
             progress |= self.establish(side);
             progress |= self.send(side);
+            progress |= self.take_steps();
         }
-        progress |= self.take_steps();
         if !self.driver.ended() {
             progress |= self.look_at_first_bytes();
         }
-        if !self.driver.ended() {
-            // Both sides in every turn, whatever is still to be written: two busy peers must not block each other.
-            for side in [Side::Client, Side::Server] {
-                progress |= self.receive(side);
+        // Both sides in every turn, whatever is still to be written: two busy peers must not block each other.
+        for side in [Side::Client, Side::Server] {
+            if self.driver.ended() {
+                return true;
             }
+            progress |= self.receive(side);
             progress |= self.take_steps();
         }
         progress
