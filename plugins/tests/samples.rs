@@ -312,8 +312,7 @@ fn reactions_are_disallowed() {
     );
 }
 
-const SAFE: &str =
-    "https://eur01.safelinks.protection.outlook.com/?url=https%3A%2F%2Fexample.com%2Fa%3Fb%3Dc%26d&data=05%7C01&sdata=x%3D&reserved=0";
+const SAFE: &str = "https://eur01.safelinks.protection.outlook.com/?url=https%3A%2F%2Fexample.com%2Fa%3Fb%3Dc%26d&data=05%7C01&sdata=x%3D&reserved=0";
 
 #[test]
 fn safe_links_are_restored() {
@@ -413,9 +412,11 @@ fn text_is_replaced_where_it_is_asked_for() {
     for (parameters, expected) in [
         (
             "replacement=two",
-            message
-                .replacen("\r\n\r\none", "\r\n\r\ntwo", 1)
-                .replacen("html\r\n\r\none", "html\r\n\r\ntwo", 1),
+            message.replacen("\r\n\r\none", "\r\n\r\ntwo", 1).replacen(
+                "html\r\n\r\none",
+                "html\r\n\r\ntwo",
+                1,
+            ),
         ),
         (
             "replacement=two type=text/html",
@@ -469,10 +470,7 @@ fn searches_suit_office_365() {
             "SEARCH CHARSET UTF-8 TEXT {3+}\r\n\u{dc}B",
             "SEARCH CHARSET UTF-8 TEXT {3+}\r\n\u{dc}b",
         ),
-        (
-            "SEARCH BODY \"a\\\"B\" SEEN",
-            "SEARCH TEXT \"a\\\"b\" SEEN",
-        ),
+        ("SEARCH BODY \"a\\\"B\" SEEN", "SEARCH TEXT \"a\\\"b\" SEEN"),
         (
             "FETCH 1 BODY \"CHARSET x Y\"",
             "FETCH 1 BODY \"CHARSET x Y\"",
