@@ -78,6 +78,7 @@ pub struct Setup {
     starttls: bool,
     large_message: bool,
     options: Vec<(&'static str, &'static str)>,
+    plugins: Vec<(&'static str, &'static str)>,
 }
 
 impl Setup {
@@ -109,6 +110,13 @@ impl Setup {
         self
     }
 
+    /// Puts a plugin into the lists of all three servers: its line there, and the script that this names.
+    #[must_use]
+    pub fn plugin(mut self, line: &'static str, source: &'static str) -> Self {
+        self.plugins.push((line, source));
+        self
+    }
+
     /// Starts the sandbox and the program, and waits until it listens.
     pub fn start(self) -> World {
         World::start(&self)
@@ -137,6 +145,7 @@ impl World {
             starttls: false,
             large_message: false,
             options: Vec::new(),
+            plugins: Vec::new(),
         }
     }
 
@@ -147,6 +156,10 @@ impl World {
         })
         .expect("the sandbox starts");
         let config = sandbox.folder().join("emailproxy.config");
+        for (line, source) in &setup.plugins {
+            let name = line.split(' ').next().unwrap_or_default();
+            fs::write(sandbox.folder().join(name), source).expect("writing a script");
+        }
         // Between choosing a free port and the program's bind somebody else may take it.
         for _ in 0..5 {
             let ports = free_ports();
@@ -385,10 +398,17 @@ fn configuration(setup: &Setup, sandbox: &Sandbox, ports: &[u16; 4]) -> String {
     } else {
         [sandbox.imaps(), sandbox.pops(), sandbox.smtps()]
     };
+    let mut plugins = String::new();
+    if !setup.plugins.is_empty() {
+        plugins.push_str("plugins =\n");
+        for (line, _) in &setup.plugins {
+            let _ = writeln!(plugins, "  {line}");
+        }
+    }
     for ((kind, port), upstream) in ["IMAP", "POP", "SMTP"].iter().zip(ports).zip(upstreams) {
         let _ = writeln!(
             text,
-            "[{kind}-{port}]\nserver_address = localhost\nserver_port = {}\nserver_starttls = {}\nlocal_address = 127.0.0.1\n",
+            "[{kind}-{port}]\nserver_address = localhost\nserver_port = {}\nserver_starttls = {}\nlocal_address = 127.0.0.1\n{plugins}",
             upstream.port(),
             if setup.starttls { "True" } else { "False" },
         );
