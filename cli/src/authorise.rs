@@ -57,9 +57,10 @@ pub(crate) fn accounts(args: &Args, json: bool) -> ExitCode {
 
 /// Without a running proxy.
 async fn alone(args: &Args, account: &str, fresh: bool) -> Result<String, Failure> {
+    let receiver = Receiver::default();
     let front = Front::new(
         serve::way(args),
-        Receiver::default(),
+        receiver.clone(),
         Terminal::default(),
         None,
     );
@@ -78,6 +79,7 @@ async fn alone(args: &Args, account: &str, fresh: bool) -> Result<String, Failur
     let password = password(account, known.is_some_and(|known| known.password_set))?;
     let result = authenticator.authorise(account, password, fresh).await;
     let unsaved = authenticator.flush().await;
+    receiver.answered().await;
     let authorised = result.map_err(|denial| match denial {
         Denial::Denied(text) | Denial::Temporary(text) => failed(text),
     })?;

@@ -7,6 +7,7 @@
 //!                                                                                     │  for each session
 //!                            vm.rs: one Lua state for all its scripts ◄───────────────┤
 //!                            raw.rs, framed.rs: a script as a filter ◄────────────────┘
+//!   deflate.rs: the one plugin that is no script
 //!   within the state: sandbox.lua, sandbox.rs (what scripts may use), budget.rs (how much), api.rs (log, proxy)
 //! ```
 //!
@@ -33,6 +34,7 @@
 
 mod api;
 mod budget;
+mod deflate;
 mod framed;
 mod list;
 mod load;

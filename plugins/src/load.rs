@@ -1,6 +1,7 @@
 //! Scripts found, read and tried, when the configuration is read.
 
 use crate::{
+    deflate::{self, Deflate},
     framed::{self, Framed},
     list::{self, Entry},
     raw::{self, Raw},
@@ -98,13 +99,20 @@ impl Plugins {
         let entries = list::parse(list).map_err(|error| LoadError(error.0))?;
         let mut plugins = Vec::new();
         let mut most = Limits::default();
-        for entry in entries {
+        let last = entries.len() - 1;
+        for (nth, entry) in entries.into_iter().enumerate() {
+            if entry.file == deflate::NAME {
+                compression(&entry, nth == last, place)?;
+            }
             let limits = limits(&entry)?;
             most.message = most.message.max(limits.message);
             most.memory = most.memory.max(limits.memory);
             most.call = most.call.max(limits.call);
             plugins.push(Loaded {
-                source: source(&entry.file, folders)?,
+                source: match &*entry.file {
+                    deflate::NAME => Vec::new(),
+                    file => source(file, folders)?,
+                },
                 name: entry.file.into(),
                 params: entry.params,
                 limits,
@@ -141,8 +149,12 @@ impl Plugins {
 impl Set {
     fn chain(&self, opened: &Opened) -> Result<Chain, Failed> {
         let vm = Vm::new(&self.limits)?;
-        let mut filters = Vec::new();
+        let mut filters: Vec<Box<dyn Filter>> = Vec::new();
         for plugin in &self.plugins {
+            if *plugin.name == *deflate::NAME {
+                filters.push(Box::new(Deflate::new()));
+                continue;
+            }
             let script = Script::start(&vm, plugin, &self.place, opened)?;
             filters.push(filter(script, plugin, &self.place)?);
         }
@@ -175,10 +187,30 @@ fn filter(script: Script, plugin: &Loaded, place: &Place) -> Result<Box<dyn Filt
     }
 }
 
+/// Whether compression may stand where it does.
+fn compression(entry: &Entry, last: bool, place: &Place) -> Result<(), LoadError> {
+    let name = deflate::NAME;
+    if place.protocol != Protocol::Imap {
+        return Err(LoadError(format!(
+            "{name} is for IMAP: {} has no compression",
+            place.protocol.name()
+        )));
+    }
+    if !last {
+        return Err(LoadError(format!(
+            "{name} must be the last of the list, next to the server: what stands behind it would see compressed bytes only"
+        )));
+    }
+    match entry.params.keys().next() {
+        Some(key) => Err(LoadError(format!("{name} has no parameter {key}"))),
+        None => Ok(()),
+    }
+}
+
 fn source(name: &str, folders: &[PathBuf]) -> Result<Vec<u8>, LoadError> {
     if Path::new(name).extension().is_none_or(|e| e != "lua") {
         return Err(LoadError(format!(
-            "{name} is no Lua script: write the name of a file that ends in .lua (docs/plugins.md)"
+            "{name} is no Lua script: write the name of a file that ends in .lua, or `deflate` (docs/plugins.md)"
         )));
     }
     // An absolute name replaces the folder.

@@ -519,6 +519,26 @@ fn nobody_compresses() {
 }
 
 #[test]
+fn compression_is_for_imap_and_next_to_the_server() {
+    load(Protocol::Imap, "reveal-links.lua\ndeflate").unwrap();
+    for (protocol, list, expected) in [
+        (Protocol::Pop, "deflate", "is for IMAP"),
+        (Protocol::Imap, "deflate\necho.lua", "must be the last"),
+        (Protocol::Imap, "deflate level=9", "no parameter level"),
+    ] {
+        let error = load(protocol, list).err().unwrap();
+        assert!(error.contains(expected), "{error}");
+    }
+    // Scripts before it work on plain text.
+    let mut world = session(Protocol::Imap, "disable-deflate.lua\ndeflate");
+    let (_, server) = world.pass(
+        S,
+        "* CAPABILITY IMAP4rev1 COMPRESS=DEFLATE\r\nproxydeflate1 OK\r\n",
+    );
+    assert!(server.ends_with(" COMPRESS DEFLATE\r\n"), "{server}");
+}
+
+#[test]
 fn large_messages_pass_byte_for_byte() {
     let mut body = String::new();
     while body.len() < 25 << 20 {

@@ -84,6 +84,20 @@ impl Default for Receiver {
 }
 
 impl Receiver {
+    /// Waits until browsers that are connected have their answers: called before a process ends. No longer than two seconds.
+    pub(crate) async fn answered(&self) {
+        let all = async {
+            let mut places = Vec::new();
+            for _ in 0..CONNECTIONS {
+                places.push(self.connections.acquire().await);
+            }
+        };
+        all.or(async {
+            Timer::after(Duration::from_secs(2)).await;
+        })
+        .await;
+    }
+
     /// Listens for this request's redirect.
     ///
     /// # Errors

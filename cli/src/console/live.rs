@@ -115,11 +115,15 @@ impl House for Live {
     }
 
     fn answer(&self, id: u64, address: String) -> BoxFuture<Result<String, String>> {
-        let waiting = self.shared.waiting.clone();
+        let shared = self.shared.clone();
         Box::pin(async move {
+            let waiting = &shared.waiting;
             let asked = waiting.list().into_iter().find(|asked| asked.id == id);
             let account = asked.map_or_else(|| "It".into(), |asked| asked.account);
-            match waiting.answer(id, &address).await {
+            let answered = waiting.answer(id, &address).await;
+            // How accounts stood a moment ago is of no interest any more.
+            *shared.accounts.lock().await = None;
+            match answered {
                 Ok(granted) => Ok(match granted.other_person {
                     None => format!("{account} is signed in."),
                     Some(other) => format!(
