@@ -7,7 +7,7 @@ use crate::{
     timer::Timer,
 };
 use proxy_proto::Side;
-use proxy_runtime::{Course, Failure, Progress, Relayed, SessionRecord, Why, pace};
+use proxy_runtime::{Course, Failure, Progress, Relayed, SessionRecord, Why, pace::Bulk};
 use std::{
     future::{Future, poll_fn},
     io,
@@ -37,6 +37,7 @@ pub(crate) fn relay(
         up: Direction::default(),
         down: Direction::default(),
         course: Course::default(),
+        bulk: Bulk::default(),
         drain,
         armed: None,
     };
@@ -61,6 +62,7 @@ struct Relay {
     up: Direction,
     down: Direction,
     course: Course,
+    bulk: Bulk,
     drain: Duration,
     /// Only there when silence may end the relay, and for which time.
     armed: Option<(Instant, Box<Timer>)>,
@@ -79,12 +81,16 @@ impl Relay {
         }
 
         let (up, down) = (self.up.moved, self.down.moved);
-        if let Poll::Ready(Err(failure)) = self.up.poll(cx, &mut self.client, &mut self.server)
+        if let Poll::Ready(Err(failure)) =
+            self.up
+                .poll(cx, &mut self.client, &mut self.server, &mut self.bulk)
             && self.course.broke(Side::Client, failure)
         {
             self.down.give_up();
         }
-        if let Poll::Ready(Err(failure)) = self.down.poll(cx, &mut self.server, &mut self.client)
+        if let Poll::Ready(Err(failure)) =
+            self.down
+                .poll(cx, &mut self.server, &mut self.client, &mut self.bulk)
             && self.course.broke(Side::Server, failure)
         {
             self.up.give_up();
@@ -93,7 +99,7 @@ impl Relay {
         let (up, down) = (self.up.since(up), self.down.since(down));
         if up.moved || down.moved {
             self.record.relayed(self.down.moved, self.up.moved);
-            pace::moved(self.up.moved + self.down.moved - before);
+            self.bulk.moved(self.up.moved + self.down.moved - before);
         }
         if let Some(why) = self.course.after(up, down) {
             return Poll::Ready(why);
@@ -162,6 +168,7 @@ impl Direction {
         cx: &mut Context<'_>,
         from: &mut Stream,
         to: &mut Stream,
+        bulk: &mut Bulk,
     ) -> Poll<Result<(), Failure>> {
         let mut left = QUANTUM;
         while !self.finished {
@@ -199,7 +206,7 @@ impl Direction {
                 return Poll::Pending;
             }
             if left == 0 {
-                pace::give_way();
+                bulk.give_way();
                 if let Err(error) = from.rest(cx) {
                     self.ended = true;
                     self.failure = Some(error);

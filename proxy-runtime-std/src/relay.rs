@@ -6,7 +6,7 @@ use crate::{
     wait::{Interest, Level, Stop, Wait},
 };
 use proxy_proto::Side;
-use proxy_runtime::{Course, Failure, Progress, Relayed, SessionRecord, Why, pace};
+use proxy_runtime::{Course, Failure, Progress, Relayed, SessionRecord, Why, pace::Bulk};
 use std::{
     io,
     time::{Duration, Instant},
@@ -30,6 +30,7 @@ pub(crate) fn relay(
         up: Direction::default(),
         down: Direction::default(),
         course: Course::default(),
+        bulk: Bulk::default(),
     };
     let why = loop {
         if let Some(why) = relay.turn(stop, drain, record) {
@@ -52,6 +53,7 @@ struct Relay {
     up: Direction,
     down: Direction,
     course: Course,
+    bulk: Bulk,
 }
 
 impl Relay {
@@ -68,15 +70,19 @@ impl Relay {
         }
 
         let (up, down) = (self.up.moved, self.down.moved);
-        let up_waits = self.up.go_on(&mut self.client, &mut self.server);
+        let up_waits = self
+            .up
+            .go_on(&mut self.client, &mut self.server, &mut self.bulk);
         let up_waits = up_waits.unwrap_or_else(|failure| self.broke(Side::Client, failure));
-        let down_waits = self.down.go_on(&mut self.server, &mut self.client);
+        let down_waits = self
+            .down
+            .go_on(&mut self.server, &mut self.client, &mut self.bulk);
         let down_waits = down_waits.unwrap_or_else(|failure| self.broke(Side::Server, failure));
         let before = up + down;
         let (up, down) = (self.up.since(up), self.down.since(down));
         if up.moved || down.moved {
             record.relayed(self.down.moved, self.up.moved);
-            pace::moved(self.up.moved + self.down.moved - before);
+            self.bulk.moved(self.up.moved + self.down.moved - before);
         }
         if let Some(why) = self.course.after(up, down) {
             return Some(why);
@@ -185,7 +191,12 @@ impl Direction {
 
     /// Moves bytes until one of the streams is not ready or the quantum is used up. A source that is not read because its
     /// sink is full feels it as back-pressure.
-    fn go_on(&mut self, from: &mut Stream, to: &mut Stream) -> Result<Waits, Failure> {
+    fn go_on(
+        &mut self,
+        from: &mut Stream,
+        to: &mut Stream,
+        bulk: &mut Bulk,
+    ) -> Result<Waits, Failure> {
         let mut left = QUANTUM;
         while !self.finished {
             while let Some(buffer) = &self.buffer {
@@ -232,7 +243,7 @@ impl Direction {
                 return Ok(Waits::Never);
             }
             if left == 0 {
-                pace::give_way();
+                bulk.give_way();
                 return Ok(Waits::Turn);
             }
             self.fill(from);

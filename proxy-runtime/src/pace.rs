@@ -21,22 +21,40 @@ const SHORT: u64 = 4096;
 /// How long ago something short counts, in milliseconds.
 const LATELY: u64 = 5;
 
+/// How long after its last quantum a session still moves bulk, in milliseconds.
+const GOING_ON: u64 = 100;
+
 /// How long bulk pauses; the system adds some 50 µs of its own.
 const PAUSE: Duration = Duration::from_micros(50);
 
 static PACE: Pace = Pace::new();
 
-/// Says how many bytes a session has moved in one turn.
-pub fn moved(bytes: u64) {
-    if bytes > 0 && bytes <= SHORT {
-        PACE.talk(now());
-    }
-}
+/// When a session has last moved a whole quantum. Bulk comes in small pieces, too, and these are no talk.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Bulk(u64);
 
-/// Pauses the thread where others talk; called by a session that has moved a whole quantum and may have more.
-pub fn give_way() {
-    if PACE.is_talk(now()) {
-        thread::sleep(PAUSE);
+impl Bulk {
+    /// The session has moved a whole quantum and may have more: pauses the thread where others talk.
+    pub fn give_way(&mut self) {
+        let now = now();
+        self.0 = now;
+        if PACE.is_talk(now) {
+            thread::sleep(PAUSE);
+        }
+    }
+
+    /// Says how many bytes the session has moved in one turn.
+    pub fn moved(self, bytes: u64) {
+        if bytes > 0 && bytes <= SHORT {
+            let now = now();
+            if !self.is_going_on(now) {
+                PACE.talk(now);
+            }
+        }
+    }
+
+    fn is_going_on(self, now: u64) -> bool {
+        self.0 != 0 && now.saturating_sub(self.0) <= GOING_ON
     }
 }
 
@@ -78,6 +96,15 @@ impl Pace {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn small_pieces_of_bulk_are_no_talk() {
+        assert!(!Bulk::default().is_going_on(1));
+        let bulk = Bulk(10);
+        for (at, expected) in [(10, true), (110, true), (111, false)] {
+            assert_eq!(bulk.is_going_on(at), expected, "at {at}");
+        }
+    }
 
     #[test]
     fn bulk_gives_way_for_a_while_after_something_short() {
