@@ -79,11 +79,14 @@ class Visit:
     def approve(self, tab, name, code=None):
         """Goes through the provider's pages; the address of the last one."""
         user = name + "@real.test"
-        there = "(location.port === '%d' && document.readyState === 'complete')" % self.stage.port["https"]
+        there = "location.port === '%d'" % self.stage.port["https"]
+        loaded = "document.readyState === 'complete'"
         field = lambda name: "document.querySelector('input[name=%s]:not([type=hidden])')" % name
-        tab.wait_for(there, "page of the provider")
+        tab.wait_for("%s && %s" % (there, loaded), "page of the provider")
         for _ in range(8):
-            tab.wait_for("!%s || document.querySelector('%s') || document.body.innerText.includes('Success')" % (there, SUBMIT), "form")
+            # A page that is still loading has no form yet, and is not the last one for that.
+            tab.wait_for("!(%s) || (%s && (document.querySelector('%s') || document.body.innerText.includes('Success')))"
+                         % (there, loaded, SUBMIT), "form")
             if not tab.evaluate("Boolean(%s && document.querySelector('%s'))" % (there, SUBMIT)):
                 break
             if tab.evaluate("Boolean(%s)" % field("login")):
