@@ -4,7 +4,7 @@ use std::{
     fmt,
     sync::{
         Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
     },
     time::Duration,
 };
@@ -18,6 +18,10 @@ const CALL: Duration = Duration::from_millis(10);
 /// What each byte adds: 1 ms for 1 KiB.
 const BYTE: Duration = Duration::from_nanos(976);
 
+/// How deep functions of ours that call the script may be within each other. Each level takes some KiB of the thread's stack,
+/// and a thread that runs out of it takes the whole process along.
+const NESTED: usize = 16;
+
 /// Processor time of the thread that is running a script. A busy machine takes nothing off it.
 #[derive(Debug)]
 pub(crate) struct Budget {
@@ -28,6 +32,7 @@ pub(crate) struct Budget {
     used: AtomicU64,
     allowed: AtomicU64,
     running: AtomicBool,
+    nested: AtomicUsize,
     /// How the running call has been told to stop.
     exhausted: Mutex<Option<String>>,
 }
@@ -44,6 +49,15 @@ impl fmt::Display for Exhausted {
 
 impl std::error::Error for Exhausted {}
 
+/// A level; see [`Budget::nest`].
+pub(crate) struct Nested<'a>(&'a AtomicUsize);
+
+impl Drop for Nested<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
 impl Budget {
     /// So much time for each call, and bytes of memory for all of it.
     pub(crate) fn new(one_call: Duration, memory: usize) -> Self {
@@ -54,6 +68,7 @@ impl Budget {
             used: AtomicU64::new(0),
             allowed: AtomicU64::new(nanos(SESSION)),
             running: AtomicBool::new(false),
+            nested: AtomicUsize::new(0),
             exhausted: Mutex::new(None),
         }
     }
@@ -75,6 +90,21 @@ impl Budget {
         self.used
             .store(used.saturating_add(self.elapsed()), Ordering::Relaxed);
         self.running.store(false, Ordering::Relaxed);
+    }
+
+    /// One level deeper, until this is dropped.
+    ///
+    /// # Errors
+    /// When it is too deep.
+    pub(crate) fn nest(&self) -> mlua::Result<Nested<'_>> {
+        let before = self.nested.fetch_add(1, Ordering::Relaxed);
+        let nested = Nested(&self.nested);
+        match before < NESTED {
+            true => Ok(nested),
+            false => Err(mlua::Error::runtime(format!(
+                "functions that call back are nested more than {NESTED} times"
+            ))),
+        }
     }
 
     /// Whether the running call may go on.

@@ -17,7 +17,7 @@ pub(crate) fn prepare(lua: &Lua, budget: &Arc<Budget>) -> Result<Function> {
         "exhausted",
         lua.create_function(move |_, ()| Ok(asked.is_exhausted()))?,
     )?;
-    host.raw_set("mime", mime::library(lua)?)?;
+    host.raw_set("mime", mime::library(lua, budget)?)?;
     host.raw_set("regex", expressions::functions(lua, budget)?)?;
     lua.load(include_str!("sandbox/sandbox.lua"))
         .set_name("=sandbox")

@@ -200,6 +200,8 @@ fn no_script_runs_for_ever() {
         "local x <close> = setmetatable({}, {__close = function() while true do end end}) error('x')",
         "local function f(s) return (s:gsub('.', f)) end f('x')",
         "local function f() pcall(f) end f() while true do end",
+        "local function f(s) return (regex.gsub(s, '.', f)) end f('x')",
+        "local function f(s) return (mime.edit_text(s, f)) end f('Subject: x\\r\\n\\r\\nx')",
         "string.format('%99999s', 'x')",
     ] {
         let script = format!("function from_client(bytes)\n {body}\nend");

@@ -126,6 +126,7 @@ fn gsub(
     most: i64,
     budget: &Budget,
 ) -> Result<(Option<Vec<u8>>, i64)> {
+    let _nested = budget.nest()?;
     let text = text.as_bytes();
     let (mut new, mut copied, mut count) = (Vec::new(), 0, 0);
     for found in regex.captures_iter(&text) {

@@ -1,5 +1,6 @@
 //! `mime`: the text parts of messages, decoded and encoded again (RFC 2045, RFC 2046).
 
+use crate::budget::Budget;
 use base64::{
     Engine,
     alphabet::STANDARD,
@@ -8,6 +9,8 @@ use base64::{
 use mlua::{Function, Lua, LuaString, MultiValue, Result, Table, Value};
 
 /// How deep parts may lie within each other, and be looked at.
+use std::sync::Arc;
+
 const DEPTH: usize = 20;
 
 /// Parts of one message that are looked at.
@@ -20,7 +23,7 @@ const BASE64: GeneralPurpose = GeneralPurpose::new(
         .with_decode_allow_trailing_bits(true),
 );
 
-pub(super) fn library(lua: &Lua) -> Result<Table> {
+pub(super) fn library(lua: &Lua, budget: &Arc<Budget>) -> Result<Table> {
     let library = lua.create_table()?;
     let add = |name: &str, convert: fn(&[u8]) -> Vec<u8>| {
         let function =
@@ -31,7 +34,12 @@ pub(super) fn library(lua: &Lua) -> Result<Table> {
     add("decode_base64", decode_base64)?;
     add("encode_quoted_printable", encode_quoted_printable)?;
     add("decode_quoted_printable", decode_quoted_printable)?;
-    library.raw_set("edit_text", lua.create_function(edit_text)?)?;
+    let budget = budget.clone();
+    let edit = move |lua: &Lua, arguments| {
+        let _nested = budget.nest()?;
+        edit_text(lua, arguments)
+    };
+    library.raw_set("edit_text", lua.create_function(edit)?)?;
     Ok(library)
 }
 

@@ -270,6 +270,7 @@ fn gmatch(lua: &Lua, budget: &Arc<Budget>, arguments: &Arguments) -> Answer {
 }
 
 fn gsub(lua: &Lua, budget: &Arc<Budget>, arguments: &Arguments) -> Answer {
+    let _nested = budget.nest()?;
     let subject_string = arguments.string(lua, 1, "gsub")?;
     let pattern = arguments.string(lua, 2, "gsub")?;
     let replacement = match arguments.get(3) {
