@@ -283,4 +283,6 @@ fn flush(out: &mut Output, to: Side, bytes: &mut Vec<u8>) {
 }
 
 #[cfg(test)]
+mod ends;
+#[cfg(test)]
 mod tests;

@@ -13,7 +13,7 @@ struct Scripted {
     sent: Vec<(Side, Vec<u8>)>,
 }
 
-const ALL: Wants = Wants {
+pub(super) const ALL: Wants = Wants {
     command: true,
     response: true,
     header: true,
@@ -79,7 +79,7 @@ impl Units for Scripted {
 }
 
 /// Bytes of each side in turn, fed in pieces of this size; what the client and the server get, and what was seen.
-fn run(
+pub(super) fn run(
     protocol: Protocol,
     wants: Wants,
     bounds: Bounds,
@@ -112,7 +112,7 @@ fn run(
 }
 
 /// The same at every size of pieces.
-fn at_any_size(
+pub(super) fn at_any_size(
     protocol: Protocol,
     wants: Wants,
     bounds: Bounds,
@@ -129,12 +129,12 @@ fn at_any_size(
     whole
 }
 
-fn keep(_: &str, _: &[u8]) -> Change {
+pub(super) fn keep(_: &str, _: &[u8]) -> Change {
     Change::Keep
 }
 
-const C: Side = Side::Client;
-const S: Side = Side::Server;
+pub(super) const C: Side = Side::Client;
+pub(super) const S: Side = Side::Server;
 
 const IMAP: &[(Side, &str)] = &[
     (
@@ -342,7 +342,7 @@ fn a_refusal_of_data_answers_the_message() {
     assert!(server.ends_with("DATA\r\nQUIT\r\n"), "{server}");
 }
 
-fn change_messages(kind: &str, text: &[u8]) -> Change {
+pub(super) fn change_messages(kind: &str, text: &[u8]) -> Change {
     match kind {
         "header" => Change::Replace([b"X: y\r\n", text].concat()),
         "message" => Change::Replace([text, b".new\r\n"].concat()),

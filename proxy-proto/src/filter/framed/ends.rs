@@ -1,0 +1,202 @@
+//! Units that are too long, or never end.
+
+use super::{
+    tests::{ALL, C, S, at_any_size, change_messages, keep},
+    *,
+};
+use crate::filter::Chain;
+
+const NONE: Wants = Wants {
+    command: false,
+    response: false,
+    header: false,
+    message: false,
+    part: false,
+};
+
+/// Units of eight octets at most.
+const SHORT: Bounds = Bounds {
+    unit: 8,
+    header: 12,
+    message: 16,
+};
+
+#[test]
+fn long_commands_and_replies_pass_as_they_are() {
+    let wants = Wants {
+        command: true,
+        response: true,
+        ..NONE
+    };
+    for (protocol, client, server) in [
+        (
+            Protocol::Pop,
+            "RETR 1 and so on\r\nLIST\r\nTOP 1 0\r\n",
+            "+OK\r\n-ERR too long a line\r\n+OK\r\n1 100000\r\n2 100000\r\n.\r\n+OK\r\n..\r\n.\r\n",
+        ),
+        (
+            Protocol::Smtp,
+            "MAIL FROM:<a@b>\r\nRCPT TO:<c@d>\r\nNOOP\r\n",
+            "235 welcome to all\r\n250-sender\r\n250-ok\r\n250 ok\r\n550 too long a line\r\n250 ok\r\n",
+        ),
+        (
+            Protocol::Imap,
+            "a2 SEARCH TEXT {5+}\r\nhello\r\na3 NOOP\r\n",
+            "a1 OK welcome to all\r\n* SEARCH 1 2 3 4 5\r\na2 OK done\r\na3 OK\r\n",
+        ),
+    ] {
+        let dialogue = [
+            (S, &server[..server.find('\n').unwrap() + 1]),
+            (C, client),
+            (S, &server[server.find('\n').unwrap() + 1..]),
+        ];
+        let (to_client, to_server, _) = at_any_size(protocol, wants, SHORT, keep, &dialogue);
+        assert_eq!(to_client, server);
+        assert_eq!(to_server, client);
+    }
+}
+
+/// Pieces of BDAT that are more than a message may be go on as they come, behind what was collected; the header is changed.
+#[test]
+fn long_messages_in_pieces_pass_with_their_header_changed() {
+    let bounds = Bounds { unit: 64, ..SHORT };
+    for wants in [
+        ALL,
+        Wants {
+            header: true,
+            ..NONE
+        },
+    ] {
+        let dialogue = [
+            (S, "235 ok\r\n"),
+            (C, "MAIL FROM:<a@b>\r\nRCPT TO:<c@d>\r\n"),
+            (S, "250 ok\r\n250 ok\r\n"),
+            (C, "BDAT 8\r\nA: b\r\n\r\nBDAT 20\r\nfirst piece of text "),
+            (S, "250 ok\r\n250 ok\r\n"),
+            (C, "BDAT 4 LAST\r\nend."),
+            (S, "250 queued\r\n250 queued\r\n"),
+            (C, "QUIT\r\n"),
+            (S, "221 bye\r\n"),
+        ];
+        let (to_client, to_server, _) = super::tests::run(
+            Protocol::Smtp,
+            wants,
+            bounds,
+            change_messages,
+            &dialogue,
+            usize::MAX,
+        );
+        let mut content = String::new();
+        let mut rest = &to_server[to_server.find("BDAT").unwrap()..];
+        while let Some(piece) = rest.strip_prefix("BDAT ") {
+            let (size, behind) = piece.split_once("\r\n").unwrap();
+            let size: usize = size.split(' ').next().unwrap().parse().unwrap();
+            content.push_str(&behind[..size]);
+            rest = behind[size..].trim_start_matches("\r\n");
+        }
+        assert_eq!(content, "X: y\r\nA: b\r\n\r\nfirst piece of text end.");
+        assert!(to_client.contains("250 queued\r\n"), "{to_client}");
+    }
+}
+
+/// The answer stands for a message that was dropped, and the server is told to forget its envelope.
+#[test]
+fn messages_in_pieces_are_dropped() {
+    let drop = |kind: &str, _: &[u8]| match kind {
+        "message" => Change::Drop(Some(b"554 5.7.1 not today".to_vec())),
+        _ => Change::Keep,
+    };
+    let dialogue = [
+        (S, "235 ok\r\n"),
+        (C, "MAIL FROM:<a@b>\r\nRCPT TO:<c@d>\r\n"),
+        (S, "250 ok\r\n250 ok\r\n"),
+        (C, "BDAT 6\r\nA: b\r\nBDAT 4 LAST\r\n\r\nhi"),
+        (S, "250 reset\r\n"),
+        (C, "NOOP\r\n"),
+        (S, "250 noop\r\n"),
+    ];
+    let (to_client, to_server, _) =
+        at_any_size(Protocol::Smtp, ALL, Bounds::default(), drop, &dialogue);
+    assert!(to_client.contains("554 5.7.1 not today\r\n"), "{to_client}");
+    assert!(to_client.ends_with("250 noop\r\n"), "{to_client}");
+    assert_eq!(
+        to_server,
+        "MAIL FROM:<a@b>\r\nRCPT TO:<c@d>\r\nRSET\r\nNOOP\r\n"
+    );
+}
+
+/// Whoever leaves in the middle of something has said what he has said.
+#[test]
+fn what_is_held_is_let_go_at_the_end() {
+    for (protocol, client, server) in [
+        (Protocol::Imap, "a2 NO", "a1 OK\r\n* 1 EXI"),
+        (
+            Protocol::Imap,
+            "a2 FETCH 1 BODY[]\r\n",
+            "a1 OK\r\n* 1 FETCH (BODY[] {20}\r\nSubject: x",
+        ),
+        (Protocol::Imap, "a2 APPEND x {20+}\r\nSubject", "a1 OK\r\n"),
+        (Protocol::Pop, "LI", "+O"),
+        (Protocol::Pop, "LIST\r\n", "+OK\r\n+OK\r\n1 5\r\n"),
+        (
+            Protocol::Pop,
+            "RETR 1\r\n",
+            "+OK\r\n+OK\r\nSubject: x\r\n\r\nte",
+        ),
+        (Protocol::Smtp, "NO", "235 ok\r\n250-on"),
+    ] {
+        for wants in [ALL, NONE] {
+            let units = Box::new(Kept(wants));
+            let mut chain = Chain::new(vec![framed(protocol, units, Bounds::default())]);
+            let mut out = [Vec::new(), Vec::new()];
+            let mut sink = |to: Side, bytes: &[u8]| {
+                out[usize::from(to == Side::Server)].extend_from_slice(bytes)
+            };
+            let first = server.find('\n').map_or(0, |at| at + 1);
+            chain
+                .pass(S, server[..first].as_bytes(), &mut sink)
+                .unwrap();
+            chain.pass(C, client.as_bytes(), &mut sink).unwrap();
+            chain
+                .pass(S, server[first..].as_bytes(), &mut sink)
+                .unwrap();
+            chain.end(C, &mut sink).unwrap();
+            chain.end(S, &mut sink).unwrap();
+            let [to_client, to_server] = out.map(|bytes| String::from_utf8(bytes).unwrap());
+            assert_eq!(to_client, server, "{client:?}");
+            // A message that never ended must not look like one that did, so an upload may be missing.
+            assert!(
+                client.starts_with(&to_server),
+                "{to_server:?} of {client:?}"
+            );
+        }
+    }
+}
+
+/// Wants these, and keeps them.
+struct Kept(Wants);
+
+impl Units for Kept {
+    fn wants(&self) -> Wants {
+        self.0
+    }
+    fn command(&mut self, _: &[u8], _: &Command) -> Result<Change, Failed> {
+        Ok(Change::Keep)
+    }
+    fn response(&mut self, _: &[u8], _: &Response) -> Result<Change, Failed> {
+        Ok(Change::Keep)
+    }
+    fn header(&mut self, _: &[u8], _: &Message) -> Result<Option<Vec<u8>>, Failed> {
+        Ok(None)
+    }
+    fn message(&mut self, _: &[u8], _: &Message) -> Result<Change, Failed> {
+        Ok(Change::Keep)
+    }
+    fn part(&mut self, _: &[u8], _: &Message) -> Result<Option<Vec<u8>>, Failed> {
+        Ok(None)
+    }
+    fn passes_unseen(&mut self, _: &str, _: &Message) {}
+    fn sent(&mut self) -> Vec<(Side, Vec<u8>)> {
+        Vec::new()
+    }
+}
