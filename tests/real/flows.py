@@ -78,19 +78,19 @@ class Flows:
         session.authenticate("PLAIN", lambda _: ("\0%s\0%s" % (user, self.stage.accounts[user])).encode())
         session.logout()
 
-    def consent(self, name, meanwhile=None):
-        """Logs in, finds the URL in the log, approves there."""
+    def consent(self, name, meanwhile=None, since=None):
+        """Logs in, finds the URL in the log (behind its first `since` characters), approves there."""
         base = "https://localhost:%d/auth" % self.stage.port["https"]
-        return self.asked(name, r"(?m)^(?=.*?%s).*?(%s\?[^\s\"']*)" % (re.escape(name + "@real.test"), re.escape(base)), meanwhile)
+        return self.asked(name, r"(?m)^(?=.*?%s).*?(%s\?[^\s\"']*)" % (re.escape(name + "@real.test"), re.escape(base)), meanwhile, since)
 
     def device(self):
         """The same on the page where a code is typed (RFC 8628)."""
         base = "https://localhost:%d/device" % self.stage.port["https"]
         return self.asked("erin", r"(%s[^\s\"']*)" % re.escape(base))
 
-    def asked(self, name, pattern, meanwhile=None):
+    def asked(self, name, pattern, meanwhile=None, since=None):
         user = name + "@real.test"
-        since, result = len(self.proxy.said()), {}
+        since, result = len(self.proxy.said()) if since is None else since, {}
 
         def client():
             try:

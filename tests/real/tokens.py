@@ -55,7 +55,7 @@ class Tokens(Flows):
 
     def one_consent(self):
         mark, since = len(self.stage.provider_log()), len(self.proxy.said())
-        self.crowd(["dave"] * (AT_ONCE - 1), lambda: self.consent("dave"))
+        self.crowd(["dave"] * (AT_ONCE - 1), lambda: self.consent("dave", since=since))
         requests = self.stage.token_requests(mark)
         need(requests == ["authorization_code"], "requests: %s" % requests)
         states = set(re.findall(r"[?&]state=([^&\s]+)", self.proxy.said()[since:]))
