@@ -154,11 +154,11 @@ fn what_is_held_is_let_go_at_the_end() {
             };
             let first = server.find('\n').map_or(0, |at| at + 1);
             chain
-                .pass(S, server[..first].as_bytes(), &mut sink)
+                .pass(S, &server.as_bytes()[..first], &mut sink)
                 .unwrap();
             chain.pass(C, client.as_bytes(), &mut sink).unwrap();
             chain
-                .pass(S, server[first..].as_bytes(), &mut sink)
+                .pass(S, &server.as_bytes()[first..], &mut sink)
                 .unwrap();
             chain.end(C, &mut sink).unwrap();
             chain.end(S, &mut sink).unwrap();
