@@ -36,6 +36,9 @@ pub struct Driver {
     passwords: Vec<String>,
     tokens: Vec<String>,
     before_relay: Vec<u8>,
+    /// The client was read behind its login, more than one byte at a time: where in such a piece relay began, and what
+    /// the client may well send on, cannot be told from outside. Reads of single bytes show it.
+    blurred: bool,
     to_client: Vec<u8>,
     authenticated: bool,
     in_clear: Vec<u8>,
@@ -80,6 +83,7 @@ impl Driver {
             passwords: Vec::new(),
             tokens: Vec::new(),
             before_relay: Vec::new(),
+            blurred: false,
             to_client: Vec::new(),
             authenticated: false,
             in_clear: Vec::new(),
@@ -324,7 +328,7 @@ impl Driver {
             if side == Side::Client && !self.authenticated {
                 self.to_client.extend_from_slice(&queued[..count]);
             }
-            if side == Side::Server && !self.relaying {
+            if side == Side::Server && !self.relaying && !self.blurred {
                 self.before_relay.extend_from_slice(&queued[..count]);
             }
             if side == Side::Server && !self.secure {
@@ -466,6 +470,7 @@ impl Driver {
             let count = self.pending[at].len().min(self.chunk).min(budget);
             if count > 0 {
                 let bytes: Vec<u8> = self.pending[at].drain(..count).collect();
+                self.blurred |= side == Side::Client && self.authenticated && count > 1;
                 self.session.handle_input(side, &bytes, self.now);
                 return true;
             }

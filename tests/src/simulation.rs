@@ -127,6 +127,17 @@ impl Outcome {
         self.events.iter().any(wanted)
     }
 
+    /// The events, `Relay` before a half-close: which of the two comes first depends on who has read more by then.
+    pub fn ordered_events(&self) -> Vec<&Seen> {
+        let mut events: Vec<&Seen> = self.events.iter().collect();
+        for at in 1..events.len() {
+            if matches!(events[at - 1], Seen::ShutdownWrite(_)) && events[at] == &Seen::Relay {
+                events.swap(at - 1, at);
+            }
+        }
+        events
+    }
+
     /// Whether the session has ended.
     pub fn closed(&self) -> bool {
         self.saw(|event| matches!(event, Seen::Closed(_)))

@@ -98,13 +98,16 @@ fn protocol() -> impl Strategy<Value = Protocol> {
     prop::sample::select(vec![Protocol::Imap, Protocol::Pop, Protocol::Smtp])
 }
 
-/// What went in and what came out, for each side.
+/// What went in and what came out.
+type Passed = (Vec<u8>, Vec<u8>);
+
+/// Passes the dialogue through the chain; the server's bytes first, then the client's.
 fn pass(
     chain: &mut Chain,
     dialogue: &[(bool, Vec<u8>)],
     size: usize,
-) -> Result<[(Vec<u8>, Vec<u8>); 2], Failed> {
-    let mut passed: [(Vec<u8>, Vec<u8>); 2] = Default::default();
+) -> Result<[Passed; 2], Failed> {
+    let mut passed: [Passed; 2] = Default::default();
     for (client, bytes) in dialogue {
         let from = if *client { Side::Client } else { Side::Server };
         passed[usize::from(*client)].0.extend_from_slice(bytes);

@@ -1,5 +1,7 @@
 //! What a session told its driver, in a form that can be compared.
 
+#[cfg(doc)]
+use proxy_proto::Event;
 use proxy_proto::{Reason, Side};
 
 /// An event as it is recorded: comparable, without identifiers.

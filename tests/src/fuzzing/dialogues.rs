@@ -287,18 +287,12 @@ fn same(header: &Header, ops: &[Op], whole: &Outcome, cut: &Outcome) {
         long.escape_ascii(),
         context()
     );
-    assert_eq!(ordered(cut), ordered(whole), "{}", context());
-}
-
-/// The events, `Relay` before a half-close: which of the two comes first depends on who has read more by then.
-fn ordered(outcome: &Outcome) -> Vec<&Seen> {
-    let mut events: Vec<&Seen> = outcome.events.iter().collect();
-    for at in 1..events.len() {
-        if matches!(events[at - 1], Seen::ShutdownWrite(_)) && matches!(events[at], Seen::Relay) {
-            events.swap(at - 1, at);
-        }
-    }
-    events
+    assert_eq!(
+        cut.ordered_events(),
+        whole.ordered_events(),
+        "{}",
+        context()
+    );
 }
 
 fn describe(config: &SessionConfig, ops: &[Op]) -> String {
