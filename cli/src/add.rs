@@ -144,7 +144,7 @@ pub fn run(args: &Args, options: &AddArgs) -> ExitCode {
 }
 
 fn add(args: &Args, options: &AddArgs) -> Result<String, Failure> {
-    let mut terminal = ask::Terminal::new();
+    let mut terminal = ask::Terminal::new(!options.yes);
     let existing = read(&args.config_file)?;
     let wish = gather::wish(options, &existing, &mut terminal)?;
     let plan = Plan::new(&wish, &existing)?;
@@ -152,7 +152,7 @@ fn add(args: &Args, options: &AddArgs) -> Result<String, Failure> {
     if options.dry_run {
         return Ok(format!("{}\n{}", plan.sections(), plan.advice(args)));
     }
-    if terminal.is_there() && !options.yes {
+    if terminal.is_there() {
         terminal.show(&format!(
             "\nThis will be added to {file}:\n\n{}",
             plan.sections_without_secret()

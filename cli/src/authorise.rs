@@ -3,13 +3,14 @@
 use crate::{
     accounts::{self, Asked, Failure, failed, unusable},
     args::Args,
-    consent::{Front, Receiver, Terminal},
+    consent::{Front, Receiver, Terminal, Way},
     control::wire::{Account, Accounts, stamp},
     proxy::{self, Source, Unusable},
     serve,
 };
 use oauth::authenticator::{Authenticator, Authorised, Denial};
 use std::{
+    io::{self, IsTerminal},
     process::ExitCode,
     sync::Arc,
     time::{Duration, SystemTime, UNIX_EPOCH},
@@ -58,12 +59,12 @@ pub(crate) fn accounts(args: &Args, json: bool) -> ExitCode {
 /// Without a running proxy.
 async fn alone(args: &Args, account: &str, fresh: bool) -> Result<String, Failure> {
     let receiver = Receiver::default();
-    let front = Front::new(
-        serve::way(args),
-        receiver.clone(),
-        Terminal::default(),
-        None,
-    );
+    // The browser may be another machine's: whoever sits here may paste as well.
+    let way = match serve::way(args) {
+        Way::Auto if io::stdin().is_terminal() => Way::Both,
+        way => way,
+    };
+    let front = Front::new(way, receiver.clone(), Terminal::default(), None);
     let authenticator = open(args, front.showing().opening_browser()).await?;
     let overviews = authenticator.accounts().await;
     let known = overviews

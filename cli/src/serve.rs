@@ -14,7 +14,13 @@ use crate::{
     systemd::{self, Notify},
 };
 use futures_lite::FutureExt;
-use std::{process::ExitCode, sync::Arc, time::Duration};
+use std::{
+    env,
+    io::{self, IsTerminal},
+    process::ExitCode,
+    sync::Arc,
+    time::Duration,
+};
 use tracing::{error, info, warn};
 
 /// How long sessions get to end by themselves.
@@ -67,9 +73,12 @@ pub fn run(args: &Args, log: &Log) -> ExitCode {
     })
 }
 
-/// How the final address comes back, as the options say.
+/// How the final address comes back, as the options say. Who came by SSH has the browser elsewhere, most likely, and may paste
+/// beside the receiver.
 pub(crate) fn way(args: &Args) -> Way {
+    let from_afar = || env::var_os("SSH_CONNECTION").is_some() && io::stdin().is_terminal();
     match (args.external_auth, args.local_server_auth) {
+        (false, false) if from_afar() => Way::Both,
         (false, false) => Way::Auto,
         (true, false) => Way::Paste,
         (false, true) => Way::Receiver,

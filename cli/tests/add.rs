@@ -95,7 +95,7 @@ fn a_first_account_makes_a_private_file_that_can_be_served() {
              [SMTP-{smtp}]\nserver_address = smtp.gmail.com\nserver_port = 465\nlocal_address = 127.0.0.1\n\n\
              [me@gmail.com]\npermission_url = https://accounts.google.com/o/oauth2/auth\n\
              token_url = https://oauth2.googleapis.com/token\noauth2_scope = https://mail.google.com/\n\
-             redirect_uri = http://localhost:8080\nclient_id = my id\nclient_secret = my s3cret\n"
+             redirect_uri = http://localhost:8080\nuse_pkce = True\nclient_id = my id\nclient_secret = my s3cret\n"
         )
     );
     #[cfg(unix)]
@@ -132,7 +132,7 @@ fn the_sample_keeps_every_byte_and_its_servers_are_used() {
     let section = "[me@hotmail.com]\npermission_url = https://login.microsoftonline.com/common/oauth2/v2.0/authorize\n\
         token_url = https://login.microsoftonline.com/common/oauth2/v2.0/token\n\
         oauth2_scope = https://outlook.office.com/IMAP.AccessAsUser.All https://outlook.office.com/SMTP.Send offline_access\n\
-        redirect_uri = http://localhost:8080\nclient_id = x\n\n";
+        redirect_uri = http://localhost:8080\nuse_pkce = True\nclient_id = x\n\n";
     assert!(text[begin..].starts_with(section), "{}", &text[begin..]);
     // Nothing else has changed, and the global options still come behind.
     assert_eq!(text.replace(section, ""), before);

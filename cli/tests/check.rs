@@ -111,6 +111,34 @@ fn every_problem_is_named_with_its_line() {
 }
 
 #[test]
+fn options_of_the_proxy_are_named_with_their_lines() {
+    let start = server("IMAP", free_port()) + ACCOUNT + "use_pkce = True\n[emailproxy]\n";
+    let of = |options: &str| check(folder(&(start.clone() + options)).path(), &[]);
+    let (code, said) = of("notify_command = tell 'me\nconsole_address = nowhere:at:all\n");
+    assert_eq!(code, Some(2), "{said}");
+    contains_all(
+        &said,
+        &[
+            "emailproxy.config:13:1: error: [emailproxy] `notify_command` cannot be run: a quote is not closed",
+            "emailproxy.config:14:1: error: [emailproxy] `console_address`",
+            "2 errors",
+        ],
+    );
+    let good = format!("console_address = 127.0.0.1:{}\n", free_port());
+    for (command, found) in [
+        ("no-such-program-here --really", !cfg!(unix)),
+        ("/nowhere/at/all", !cfg!(unix)),
+        ("sh -c 'exit 0'", true),
+    ] {
+        let (code, said) = of(&format!("{good}notify_command = {command}\n"));
+        assert_eq!(code, Some(0), "{said}");
+        let warning =
+            "emailproxy.config:14:1: warning: [emailproxy] `notify_command`: there is no program";
+        assert_eq!(said.contains(warning), !found, "{said}");
+    }
+}
+
+#[test]
 fn a_file_that_is_missing_or_no_configuration_is_an_error() {
     let empty = tempfile::tempdir().unwrap();
     let (code, said) = check(empty.path(), &[]);
@@ -230,7 +258,15 @@ fn servers_and_providers_are_tried() {
     assert_eq!(said.matches("mechanisms: XOAUTH2").count(), 6, "{said}");
     assert_eq!(said.matches("certificate until 20").count(), 6, "{said}");
     assert_eq!(said.matches("ok, it answers (HTTP ").count(), 2, "{said}");
-    contains_all(&said, &["8 of 8 connections in order", "SASL-IR"]);
+    contains_all(
+        &said,
+        &[
+            "8 of 8 connections in order",
+            "SASL-IR",
+            // By an empty request, which asks for no token.
+            "(HTTP 400, invalid_request: nothing was asked for)",
+        ],
+    );
     assert_eq!(sandbox.log().logins(Protocol::Imap), 0);
 
     let (code, said) = check(folder.path(), &["--connect", "--json"]);

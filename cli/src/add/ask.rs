@@ -14,8 +14,9 @@ pub(super) struct Terminal {
 }
 
 impl Terminal {
-    pub(super) fn new() -> Self {
-        let there = io::stdin().is_terminal() && io::stderr().is_terminal();
+    /// `asks`: whoever sits there may be asked.
+    pub(super) fn new(asks: bool) -> Self {
+        let there = asks && io::stdin().is_terminal() && io::stderr().is_terminal();
         Terminal { there }
     }
 
@@ -29,6 +30,14 @@ impl Terminal {
             .write_all(text.as_bytes())
             .and_then(|()| output.flush())
             .map_err(|error| broken(&error))
+    }
+
+    /// Tells what takes its time, where somebody may be watching.
+    pub(super) fn progress(&mut self, text: &str) {
+        if io::stderr().is_terminal() {
+            // Without it everything goes on all the same.
+            let _ = self.show(text);
+        }
     }
 
     /// An answer, without outer blanks. `None` where nobody sits there, or nothing is typed.

@@ -2,6 +2,7 @@
 
 use super::{
     Failure,
+    ask::Terminal,
     gather::{Endpoints, Remote},
 };
 use oauth::transport::{Http, Request, Transport};
@@ -32,10 +33,18 @@ pub(super) fn places(domain: &str) -> [String; 3] {
 }
 
 /// Asks for the document at the first of these places that has one.
-pub(super) fn look_up(places: &[String], domain: &str) -> Result<Found, Failure> {
+pub(super) fn look_up(
+    places: &[String],
+    domain: &str,
+    terminal: &mut Terminal,
+) -> Result<Found, Failure> {
     let http = Http::with_timeouts(PATIENCE, PATIENCE).map_err(|e| Failure::Failed(e.0))?;
     let mut troubles = Vec::new();
     for place in places {
+        terminal.progress(&format!(
+            "Asking {place} (at most {} seconds) …\n",
+            PATIENCE.as_secs()
+        ));
         let request = Request {
             url: place.clone(),
             form: None,

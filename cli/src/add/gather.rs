@@ -77,7 +77,7 @@ pub(super) fn wish(
         },
         None => Preset::of_domain(&domain),
     };
-    let protocols = protocols(options);
+    let mut protocols = protocols(options);
     let mut remotes = named(options)?;
     let mut endpoints = None;
     let missing = |remotes: &[Remote], protocol: &Protocol| {
@@ -95,13 +95,33 @@ pub(super) fn wish(
             }
         }
     } else if protocols.iter().any(|one| missing(&remotes, one)) {
-        let found = looked_up(options, &domain, terminal)?;
-        endpoints = found.endpoints;
-        for remote in found.servers {
-            if missing(&remotes, &remote.protocol) {
-                remotes.push(remote);
+        match looked_up(options, &domain, terminal) {
+            Ok(found) => {
+                endpoints = found.endpoints;
+                for remote in found.servers {
+                    if missing(&remotes, &remote.protocol) {
+                        remotes.push(remote);
+                    }
+                }
             }
+            // Somebody is there who may know them.
+            Err(Failure::Failed(why)) if terminal.is_there() => {
+                terminal.show(&format!("{why}.\n"))?;
+            }
+            Err(Failure::Wrong(_)) if terminal.is_there() => {}
+            Err(failure) => return Err(failure),
         }
+        let asked = protocols.iter().filter(|one| missing(&remotes, one));
+        for protocol in asked.copied().collect::<Vec<_>>() {
+            remotes.extend(asked_server(protocol, terminal)?);
+        }
+        if terminal.is_there() {
+            // No answer: that one is left out.
+            protocols.retain(|one| !missing(&remotes, one));
+        }
+    }
+    if protocols.is_empty() {
+        return wrong("no server was named: nothing is set up");
     }
     remotes.retain(|remote| protocols.contains(&remote.protocol));
     if let Some(protocol) = protocols.iter().find(|one| missing(&remotes, one)) {
@@ -114,7 +134,7 @@ pub(super) fn wish(
         let mut hosts = remotes.iter().map(|remote| remote.host.as_str());
         hosts.find_map(Preset::of_server)
     });
-    let endpoints = complete_endpoints(options, preset, endpoints, &protocols)?;
+    let endpoints = complete_endpoints(options, preset, endpoints, &protocols, terminal)?;
     let client_id = client_id(options, preset, terminal)?;
     let client_secret = client_secret(options, preset, terminal)?;
     let redirect_uri = options.redirect_uri.clone().unwrap_or_else(|| {
@@ -179,25 +199,59 @@ fn named(options: &AddArgs) -> Result<Vec<Remote>, Failure> {
         let Some(text) = text else {
             continue;
         };
-        let parts = text.rsplit_once(':');
-        let port = parts.and_then(|(_, port)| port.parse().ok());
-        let (Some((host, _)), Some(port @ 1_u16..)) = (parts, port) else {
-            let name = protocol.name().to_lowercase();
-            return wrong(format!(
-                "--{name}-server {text}: write a host name and a port, such as {name}.example.com:993"
-            ));
-        };
-        remotes.push(Remote {
-            protocol,
-            host: host.trim_matches(['[', ']']).to_owned(),
-            port,
-            starttls: matches!(
-                (protocol, port),
-                (Protocol::Imap, 143) | (Protocol::Pop, 110) | (Protocol::Smtp, 25 | 587)
-            ),
-        });
+        match remote(protocol, text) {
+            Ok(remote) => remotes.push(remote),
+            Err(why) => {
+                let name = protocol.name().to_lowercase();
+                return wrong(format!("--{name}-server {text}: {why}"));
+            }
+        }
     }
     Ok(remotes)
+}
+
+/// A server from `HOST:PORT`.
+fn remote(protocol: Protocol, text: &str) -> Result<Remote, String> {
+    let parts = text.rsplit_once(':');
+    let port = parts.and_then(|(_, port)| port.parse().ok());
+    let (Some((host, _)), Some(port @ 1_u16..)) = (parts, port) else {
+        return Err(format!(
+            "write a host name and a port, such as {}",
+            example(protocol)
+        ));
+    };
+    Ok(Remote {
+        protocol,
+        host: host.trim_matches(['[', ']']).to_owned(),
+        port,
+        starttls: matches!(
+            (protocol, port),
+            (Protocol::Imap, 143) | (Protocol::Pop, 110) | (Protocol::Smtp, 25 | 587)
+        ),
+    })
+}
+
+fn example(protocol: Protocol) -> &'static str {
+    match protocol {
+        Protocol::Imap => "imap.example.com:993",
+        Protocol::Pop => "pop.example.com:995",
+        Protocol::Smtp => "smtp.example.com:465",
+    }
+}
+
+/// A server as it is typed at the terminal; `None` where nobody is there, or nothing is typed.
+fn asked_server(protocol: Protocol, terminal: &mut Terminal) -> Result<Option<Remote>, Failure> {
+    let (name, example) = (protocol.name(), example(protocol));
+    loop {
+        let question = format!("{name} server and port, such as {example} (empty for none)");
+        let Some(answer) = terminal.answer(&question)? else {
+            return Ok(None);
+        };
+        match remote(protocol, &answer) {
+            Ok(remote) => return Ok(Some(remote)),
+            Err(why) => terminal.show(&format!("{answer}: {why}\n"))?,
+        }
+    }
 }
 
 /// Asks the network for a domain that is not known, if the user agrees.
@@ -207,7 +261,7 @@ fn looked_up(
     terminal: &mut Terminal,
 ) -> Result<autoconfig::Found, Failure> {
     if let Some(url) = &options.autoconfig_url {
-        return autoconfig::look_up(std::slice::from_ref(url), domain);
+        return autoconfig::look_up(std::slice::from_ref(url), domain, terminal);
     }
     let places = autoconfig::places(domain);
     let agreed = options.yes
@@ -217,7 +271,7 @@ fn looked_up(
                  autoconfig.thunderbird.net?"
             ))?;
     if agreed {
-        return autoconfig::look_up(&places, domain);
+        return autoconfig::look_up(&places, domain, terminal);
     }
     wrong(format!(
         "the provider of {domain} is not known: name it with --preset, or its servers with --imap-server and --smtp-server; --yes \
@@ -230,6 +284,7 @@ fn complete_endpoints(
     preset: Option<&Preset>,
     published: Option<Endpoints>,
     protocols: &[Protocol],
+    terminal: &mut Terminal,
 ) -> Result<Endpoints, Failure> {
     let known = match (preset, published) {
         (Some(preset), _) => {
@@ -265,13 +320,36 @@ fn complete_endpoints(
     {
         return wrong("--tenant is for Microsoft's accounts: outlook and office365");
     }
-    let of = |given: &Option<String>, known: Option<&String>, option: &str| {
-        given.as_ref().or(known).cloned().ok_or_else(|| {
-            Failure::Wrong(format!(
-                "the provider's addresses are not known: name them with --permission-url, --token-url and --scope ({option} is \
-                 missing), or name a --preset"
-            ))
-        })
+    let mut told = false;
+    let mut of = |given: &Option<String>, known: Option<&String>, option: &str| {
+        let known = given.as_ref().or(known).filter(|text| !text.is_empty());
+        if let Some(known) = known {
+            return Ok(known.clone());
+        }
+        if terminal.is_there() && !std::mem::replace(&mut told, true) {
+            terminal.show(
+                "The provider's OAuth addresses are not known. Its documents name them; many providers have them at\n\
+                 https://PROVIDER/.well-known/openid-configuration.\n",
+            )?;
+        }
+        let question = match option {
+            "--permission-url" if options.device => {
+                "Where device codes are issued (device_authorization_endpoint)"
+            }
+            "--permission-url" => "Where its users approve (authorization_endpoint)",
+            "--token-url" => "Where it issues tokens (token_endpoint)",
+            _ => "The scope for mail, such as https://mail.example.com/ offline_access",
+        };
+        while let Some(answer) = terminal.answer(question)? {
+            if option == "--scope" || Url::parse(&answer).is_ok() {
+                return Ok(answer);
+            }
+            terminal.show("This is no URL; it begins with https://.\n")?;
+        }
+        wrong(format!(
+            "the provider's addresses are not known: name them with --permission-url, --token-url and --scope ({option} is \
+             missing), or name a --preset"
+        ))
     };
     let known = known.as_ref();
     let endpoints = Endpoints {

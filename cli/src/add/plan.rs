@@ -83,7 +83,11 @@ impl Plan {
         ];
         match wish.device {
             true => account.push(("oauth2_flow", "device".to_owned())),
-            false => account.push(("redirect_uri", wish.redirect_uri.clone())),
+            false => {
+                account.push(("redirect_uri", wish.redirect_uri.clone()));
+                // The default, written so that the Python tool does the same with this file.
+                account.push(("use_pkce", "True".to_owned()));
+            }
         }
         account.push(("client_id", wish.client_id.clone()));
         if let Some(secret) = &wish.client_secret {
@@ -213,13 +217,26 @@ impl Plan {
         if args.config_file.as_os_str() != "emailproxy.config" {
             options = format!(" --config-file {}", args.config_file.display());
         }
-        let _ = writeln!(
-            text,
-            "\nNext:\n  emailproxy{options} check --connect     looks whether servers and provider answer\n  \
-             emailproxy{options} authorise {}     gets your approval (or let the mail program look for mail)\n  \
-             emailproxy{options}     serves; a proxy that runs already takes the change over by SIGHUP",
-            self.address
-        );
+        text.push_str("\nNext:\n");
+        let steps = [
+            (
+                " check --connect".to_owned(),
+                "looks whether servers and provider answer",
+            ),
+            (
+                format!(" authorise {}", self.address),
+                "gets your approval (or let the mail program look for mail)",
+            ),
+            (
+                String::new(),
+                "serves; a proxy that runs already takes the change over by SIGHUP",
+            ),
+        ];
+        let width = steps.iter().map(|(step, _)| step.chars().count()).max();
+        let width = width.unwrap_or_default();
+        for (step, what) in steps {
+            let _ = writeln!(text, "  emailproxy{options}{step:width$}   {what}");
+        }
         text
     }
 }

@@ -9,6 +9,7 @@ use oauth::{
 use proxy_proto::{Protocol, RedactedLine, Side};
 use proxy_runtime::{ListenerConfig, OutgoingProxy, Trust};
 use proxy_runtime_std::{Survey, survey};
+use serde_json::Value;
 use std::{
     collections::VecDeque,
     io::{self, IsTerminal, Write},
@@ -19,6 +20,7 @@ use std::{
     thread,
     time::{Duration, Instant},
 };
+use zeroize::Zeroizing;
 
 /// How long one connection may take.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -58,18 +60,37 @@ pub(super) struct Answered {
     pub(super) option: &'static str,
     pub(super) url: String,
     pub(super) accounts: Vec<String>,
+    pub(super) outcome: Result<Reply, String>,
+}
+
+/// What a provider says to a request that asks for nothing.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Reply {
     /// The HTTP status, whatever it is.
-    pub(super) outcome: Result<u16, String>,
+    pub(super) status: u16,
+    /// The code of an OAuth error, if that is what the answer holds.
+    pub(super) error: Option<String>,
+    /// It is hardly the address that it should be.
+    pub(super) warning: Option<&'static str>,
+}
+
+/// How an address of a provider is asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Endpoint {
+    /// As a browser does, by GET.
+    Page,
+    /// As programs do, by an empty POST, which OAuth's own endpoints refuse in their own way (RFC 6749 §5.2).
+    Program,
 }
 
 enum Job {
     Server(usize, Box<ListenerConfig>),
-    Url(usize, String),
+    Url(usize, String, Endpoint),
 }
 
 enum Done {
     Server(usize, Result<Box<Survey>, String>),
-    Url(usize, Result<u16, String>),
+    Url(usize, Result<Reply, String>),
 }
 
 /// Tries all of them. What does not answer in time is told so.
@@ -138,13 +159,13 @@ fn servers(
 fn providers(settings: &Settings, jobs: &mut VecDeque<Job>) -> Vec<Answered> {
     let mut found: Vec<Answered> = Vec::new();
     for account in settings.accounts() {
-        for (option, url) in addresses(account) {
+        for (option, url, endpoint) in addresses(account) {
             if let Some(known) = found.iter_mut().find(|known| known.url == url) {
                 known.accounts.push(account.name.to_string());
                 continue;
             }
             if !url.contains("***") {
-                jobs.push_back(Job::Url(found.len(), url.clone()));
+                jobs.push_back(Job::Url(found.len(), url.clone(), endpoint));
             }
             let outcome = match url.contains("***") {
                 true => "a placeholder of the sample stands in it: fill it in",
@@ -161,12 +182,15 @@ fn providers(settings: &Settings, jobs: &mut VecDeque<Job>) -> Vec<Answered> {
     found
 }
 
-fn addresses(account: &Account) -> Vec<(&'static str, String)> {
-    let mut addresses = vec![("token_url", account.token_url.clone())];
-    if matches!(account.flow, FlowKind::AuthorizationCode | FlowKind::Device)
-        && let Some(url) = &account.permission_url
-    {
-        addresses.push(("permission_url", url.clone()));
+fn addresses(account: &Account) -> Vec<(&'static str, String, Endpoint)> {
+    let mut addresses = vec![("token_url", account.token_url.clone(), Endpoint::Program)];
+    let asked = match account.flow {
+        FlowKind::AuthorizationCode => Some(Endpoint::Page),
+        FlowKind::Device => Some(Endpoint::Program),
+        _ => None,
+    };
+    if let (Some(endpoint), Some(url)) = (asked, &account.permission_url) {
+        addresses.push(("permission_url", url.clone(), endpoint));
     }
     addresses
 }
@@ -219,14 +243,39 @@ impl Job {
             Job::Server(index, config) => {
                 Done::Server(index, survey(&config, PATIENCE).map(Box::new))
             }
-            Job::Url(index, url) => {
-                let request = Request { url, form: None };
-                let answer = http.map_err(Clone::clone).and_then(|http| {
-                    smol::block_on(http.send(request)).map(|answer| answer.status)
-                });
-                Done::Url(index, answer.map_err(|error| error.0))
+            Job::Url(index, url, endpoint) => {
+                let form = (endpoint == Endpoint::Program).then(Zeroizing::default);
+                let request = Request { url, form };
+                let answer = http
+                    .map_err(Clone::clone)
+                    .and_then(|http| smol::block_on(http.send(request)));
+                let reply = answer.map(|answer| reply(endpoint, answer.status, &answer.body));
+                Done::Url(index, reply.map_err(|error| error.0))
             }
         }
+    }
+}
+
+fn reply(endpoint: Endpoint, status: u16, body: &[u8]) -> Reply {
+    let said: Option<Value> = serde_json::from_slice(body).ok();
+    let error = said.as_ref().and_then(|said| said.get("error")?.as_str());
+    // What is no code is not shown.
+    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.');
+    let error = error.filter(|code| code.len() <= 64 && code.chars().all(plain));
+    let warning = match endpoint {
+        _ if status >= 500 => Some("the provider has a trouble of its own there: try again later"),
+        Endpoint::Page if matches!(status, 404 | 410) => {
+            Some("there is hardly a page of that address: check its spelling")
+        }
+        Endpoint::Program if error.is_none() => Some(
+            "that is not how OAuth refuses an empty request: this may be another address than the provider's documents name",
+        ),
+        _ => None,
+    };
+    Reply {
+        status,
+        error: error.map(str::to_owned),
+        warning,
     }
 }
 
@@ -351,6 +400,29 @@ mod tests {
             })
             .collect();
         read(protocol, &lines)
+    }
+
+    #[test]
+    fn an_address_that_answers_in_another_way_is_doubted() {
+        use Endpoint::{Page, Program};
+        let refusal = br#"{"error":"invalid_request","error_description":"grant_type is missing"}"#;
+        let good = reply(Program, 400, refusal);
+        assert_eq!(good.error.as_deref(), Some("invalid_request"));
+        assert_eq!(good.warning, None);
+        for (endpoint, status, body) in [
+            (Program, 404, &b"<html>not here</html>"[..]),
+            (Program, 200, b"{\"error\":{\"code\":1}}"),
+            (Program, 400, b"{\"error\":\"\\u001b[2J\"}"),
+            (Page, 404, b""),
+            (Page, 500, b""),
+            (Program, 503, refusal),
+        ] {
+            let doubted = reply(endpoint, status, body);
+            assert!(doubted.warning.is_some(), "{endpoint:?} {status}");
+        }
+        for status in [200, 302, 400, 405] {
+            assert_eq!(reply(Page, status, b"<html>").warning, None, "{status}");
+        }
     }
 
     #[test]

@@ -67,7 +67,17 @@ impl Report {
             let whose = one.accounts.join(", ");
             let _ = write!(text, "{} {} ({whose}): ", one.option, one.url);
             let _ = match &one.outcome {
-                Ok(status) => writeln!(text, "ok, it answers (HTTP {status})"),
+                Ok(reply) => match (&reply.warning, &reply.error) {
+                    (Some(warning), _) => {
+                        writeln!(text, "warning: it answers HTTP {}; {warning}", reply.status)
+                    }
+                    (None, Some(error)) => writeln!(
+                        text,
+                        "ok, it answers (HTTP {}, {error}: nothing was asked for)",
+                        reply.status
+                    ),
+                    (None, None) => writeln!(text, "ok, it answers (HTTP {})", reply.status),
+                },
                 Err(why) => writeln!(text, "FAILED: {}", printable(why)),
             };
         }
@@ -142,7 +152,8 @@ impl Report {
                     "url": one.url,
                     "accounts": one.accounts,
                     "ok": one.outcome.is_ok(),
-                    "status": one.outcome.as_ref().ok(),
+                    "status": one.outcome.as_ref().ok().map(|reply| reply.status),
+                    "warning": one.outcome.as_ref().ok().and_then(|reply| reply.warning),
                     "error": one.outcome.as_ref().err(),
                 })
             });

@@ -3,6 +3,8 @@
 use super::certificate::{End, SOON};
 use crate::{
     args::{Args, CacheStore},
+    consent::words,
+    console,
     proxy::{self, Unusable},
 };
 use oauth::{
@@ -13,6 +15,7 @@ use oauth::{
 use proxy_proto::Secret;
 use proxy_runtime::{ListenError, ListenerConfig, Place, Trust, bind};
 use std::{
+    env,
     fs::{self, OpenOptions},
     io,
     net::ToSocketAddrs,
@@ -24,9 +27,12 @@ use zeroize::Zeroizing;
 pub(super) fn look(settings: &Settings, args: &Args) -> Vec<Problem> {
     let mut problems = Vec::new();
     problems.extend(proxy::outgoing_proxy(settings).err());
+    problems.extend(console::configured(settings).err());
+    problems.extend(notify_command(settings));
     let trust = Trust::new();
+    let running = is_running(args);
     for server in &settings.servers {
-        of_server(settings, server, &trust, &mut problems);
+        of_server(settings, server, &trust, running, &mut problems);
     }
     for account in settings.accounts() {
         of_account(settings, account, &mut problems);
@@ -35,7 +41,59 @@ pub(super) fn look(settings: &Settings, args: &Args) -> Vec<Problem> {
     problems
 }
 
-fn of_server(settings: &Settings, server: &Server, trust: &Trust, problems: &mut Vec<Problem>) {
+/// Whether a proxy serves this configuration now.
+#[cfg(unix)]
+fn is_running(args: &Args) -> bool {
+    crate::control::Client::find(&args.config_file).is_some()
+}
+
+#[cfg(not(unix))]
+fn is_running(_: &Args) -> bool {
+    false
+}
+
+/// What would keep `notify_command` from being run.
+fn notify_command(settings: &Settings) -> Option<Problem> {
+    let option = "notify_command";
+    let tell = |severity, text| settings.problem(severity, "emailproxy", option, text);
+    match words(settings.options.notify_command.as_deref()?) {
+        Err(why) => Some(tell(
+            Severity::Error,
+            format!("`{option}` cannot be run: {why}"),
+        )),
+        Ok(words) => {
+            let program = words.first().filter(|program| !is_found(program))?;
+            Some(tell(
+                Severity::Warning,
+                format!(
+                    "`{option}`: there is no program {program} that could be run: write its full path; it is run without a shell"
+                ),
+            ))
+        }
+    }
+}
+
+/// Whether a program of that name can be started. Where names are completed in other ways than here, every one is.
+fn is_found(program: &str) -> bool {
+    let there = |path: &Path| path.is_file();
+    if !cfg!(unix) {
+        return true;
+    }
+    match program.contains('/') {
+        true => there(Path::new(program)),
+        false => env::var_os("PATH").is_some_and(|folders| {
+            env::split_paths(&folders).any(|folder| there(&folder.join(program)))
+        }),
+    }
+}
+
+fn of_server(
+    settings: &Settings,
+    server: &Server,
+    trust: &Trust,
+    running: bool,
+    problems: &mut Vec<Problem>,
+) {
     let mut tell = |severity, option, text: String| {
         problems.push(settings.problem(severity, &server.heading, option, text));
     };
@@ -66,6 +124,11 @@ fn of_server(settings: &Settings, server: &Server, trust: &Trust, problems: &mut
         }
     }
     if let Err((severity, error)) = listening(&config) {
+        // It is most likely the running proxy that has it.
+        let in_use = |source: &io::Error| source.kind() == io::ErrorKind::AddrInUse;
+        if running && matches!(&error, ListenError::Bind { source, .. } if in_use(source)) {
+            return;
+        }
         let text = error.to_string();
         let own = format!("[{}]: ", server.heading);
         let text = text.strip_prefix(&own).unwrap_or(&text).to_owned();

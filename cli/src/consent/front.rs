@@ -6,6 +6,7 @@ use super::{
     circumstances,
     notify::{self, Notifier},
     receiver,
+    terminal::Back,
     waiting::Place,
 };
 use async_io::Timer;
@@ -139,7 +140,7 @@ impl Consent for Front {
         self.call(&place.shown, request.verification_uri_complete.is_some());
         let at_terminal = self.shows || self.terminal.is_interactive();
         if at_terminal {
-            self.terminal.show(&place.shown, false);
+            self.terminal.show(&place.shown, Back::Elsewhere);
         }
         self.terminal.count_down(&self.waiting);
         Box::new(OnDisplay {
@@ -222,7 +223,13 @@ impl Front {
         let reads = matches!(reading, Some(Ok(())));
         let at_terminal = reads || self.shows;
         if at_terminal {
-            terminal.show(&place.shown, reads);
+            let back = match (reads, listening.is_some()) {
+                (true, listens) if listens || self.shows => Back::Either,
+                (true, _) => Back::Pasted,
+                (false, true) => Back::Received,
+                (false, false) => Back::Elsewhere,
+            };
+            terminal.show(&place.shown, back);
         }
         terminal.count_down(waiting);
         let received = async {

@@ -46,6 +46,19 @@ enum State {
     Ended,
 }
 
+/// How the final address of a consent comes back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Back {
+    /// To another surface, or not at all (device codes).
+    Elsewhere,
+    /// The browser brings it to this machine's receiver.
+    Received,
+    /// It is pasted here.
+    Pasted,
+    /// Either of these two; or a proxy that is reached from here receives it.
+    Either,
+}
+
 impl Default for Terminal {
     /// Shows on standard error and reads standard input.
     fn default() -> Self {
@@ -117,8 +130,8 @@ impl Terminal {
         }
     }
 
-    /// Tells what to do about a consent. `pasting`: its answer is read here.
-    pub(super) fn show(&self, consent: &WaitingConsent, pasting: bool) {
+    /// Tells what to do about a consent.
+    pub(super) fn show(&self, consent: &WaitingConsent, back: Back) {
         let mut text = format!(
             "\n[{}] Sign in as {} ({}). ",
             consent.id,
@@ -126,12 +139,21 @@ impl Terminal {
             circumstances(&consent.who()),
         );
         match &consent.kind {
-            Ask::Browser { url, .. } if !pasting => {
+            Ask::Browser { url, redirect_uri } => {
                 text.push_str(&format!("Open\n\n    {url}\n\n"));
+                let then = match back {
+                    Back::Elsewhere => "",
+                    Back::Received => "in a browser on this machine.\n",
+                    Back::Pasted => &format!(
+                        "and paste the address of the page where the browser ends; it begins with {redirect_uri} (that page need not \
+                         load)\n"
+                    ),
+                    Back::Either => &format!(
+                        "If the page where the browser ends does not load, paste its address here; it begins with {redirect_uri}\n"
+                    ),
+                };
+                text.push_str(then);
             }
-            Ask::Browser { url, redirect_uri } => text.push_str(&format!(
-                "Open\n\n    {url}\n\nand paste the address of the page where the browser ends; it begins with {redirect_uri}\n"
-            )),
             Ask::Device {
                 url,
                 complete_url,
@@ -261,7 +283,7 @@ impl Terminal {
                 }
                 return;
             }
-            shown.for_each(|consent| self.show(consent, true));
+            shown.for_each(|consent| self.show(consent, Back::Either));
             return;
         }
         match waiting.hand_over(None, line) {

@@ -36,7 +36,7 @@ fn what_is_pasted_reaches_the_list_and_a_number_shows_a_consent_again() {
         "http://localhost:8080/cb",
         "https://p.example/x",
     );
-    terminal.show(&ada.shown, true);
+    terminal.show(&ada.shown, Back::Pasted);
     for part in [
         "[1] Sign in as ada@example.org",
         "https://p.example/x",
