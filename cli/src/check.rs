@@ -14,6 +14,7 @@ use crate::{
 use oauth::settings::{Problem, Settings, Severity};
 use report::Report;
 use std::process::ExitCode;
+pub(crate) use surroundings::of_store;
 
 /// Options of `emailproxy check`.
 #[derive(Clone, Copy, Debug, clap::Args)]

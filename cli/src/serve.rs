@@ -3,8 +3,8 @@
 #[cfg(unix)]
 use crate::control;
 use crate::{
-    args::Args,
-    board,
+    args::{Args, CacheStore},
+    board, check,
     consent::{Front, Receiver, Terminal, Waiting, Way},
     console::{self, Console},
     log::Log,
@@ -58,6 +58,7 @@ pub fn run(args: &Args, log: &Log) -> ExitCode {
         match Proxy::start(source, args.runtime, Arc::new(consent)).await {
             Ok(proxy) => {
                 let proxy = Arc::new(proxy);
+                warn_of_store(args);
                 let _control = reachable(args, &proxy, waiting.clone());
                 let console = Console::new(&proxy, args.console.clone(), waiting, log);
                 match console.configure(&proxy).await {
@@ -83,6 +84,16 @@ pub(crate) fn way(args: &Args) -> Way {
         (true, false) => Way::Paste,
         (false, true) => Way::Receiver,
         (true, true) => Way::Both,
+    }
+}
+
+/// Says at the start, rather than after somebody's consent, that tokens cannot be saved. AWS is asked by its store.
+fn warn_of_store(args: &Args) {
+    if !matches!(args.cache_store, Some(CacheStore::Aws(_))) {
+        let problems = check::of_store(args);
+        problems
+            .iter()
+            .for_each(|problem| warn!("{}", problem.text));
     }
 }
 

@@ -198,6 +198,20 @@ fn a_log_that_is_moved_away_goes_on_under_its_name() {
     assert!(proxy.end().success());
 }
 
+#[test]
+fn a_full_log_is_put_aside() {
+    let text = config(free_port());
+    // It is full with 32 MiB.
+    let full = "x".repeat((32 << 20) - 10);
+    let files = [("emailproxy.config", &*text), ("log", &full)];
+    let mut proxy = Running::start(&[], &files);
+    let new = proxy.wait_for("serves IMAP", 1);
+    assert!(!new.contains(&full[..100]), "{} bytes", new.len());
+    assert!(proxy.end().success());
+    let aside = fs::read_to_string(proxy.folder.path().join("log.1")).unwrap();
+    assert!(aside == full, "{} bytes", aside.len());
+}
+
 /// Standard error of a start that fails, with these variables and arguments.
 fn said_with(stream: impl Fn(&fs::File) -> String, arguments: &[&str]) -> String {
     let folder = tempfile::tempdir().unwrap();

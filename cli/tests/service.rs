@@ -165,6 +165,7 @@ fn a_dry_run_prints_and_does_nothing() {
     for line in [
         "User=mail",
         "ReadWritePaths=/var/lib/x",
+        "RuntimeDirectory=emailproxy",
         "AmbientCapabilities=",
         "# /etc/systemd/system/emailproxy.service",
     ] {
@@ -233,5 +234,70 @@ fn systemd_finds_nothing_wrong_with_the_units() {
             "",
             "{unit}"
         );
+    }
+}
+
+/// Programs outside the service do not see its /tmp, so its control socket must be elsewhere.
+#[test]
+fn units_of_the_machine_have_a_place_for_the_control_socket() {
+    let home = Home::new(CONFIG);
+    let written = home.done(&[
+        "service",
+        "install",
+        "--system",
+        "--run-as",
+        "mail",
+        "--dry-run",
+    ]);
+    let packaged = Path::new(env!("CARGO_MANIFEST_DIR")).join("../packaging/emailproxy.service");
+    for unit in [written, fs::read_to_string(packaged).unwrap()] {
+        for line in [
+            "PrivateTmp=yes",
+            "RuntimeDirectory=emailproxy",
+            "RuntimeDirectoryMode=0700",
+        ] {
+            assert!(unit.lines().any(|one| one == line), "{line}:\n{unit}");
+        }
+    }
+}
+
+/// How exposed systemd holds a unit to be (0 to 10); `None` where it is not installed.
+fn exposure(unit: &Path) -> Option<f64> {
+    let output = Command::new("systemd-analyze")
+        .args(["security", "--offline=true", "--no-pager"])
+        .arg(unit)
+        .output()
+        .ok()?;
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    let line = said
+        .lines()
+        .find(|line| line.contains("Overall exposure level"));
+    let line = line.unwrap_or_else(|| panic!("{said}{}", String::from_utf8_lossy(&output.stderr)));
+    let number = line
+        .rsplit(": ")
+        .next()
+        .and_then(|rest| rest.split(' ').next());
+    Some(number.unwrap().parse().unwrap())
+}
+
+#[test]
+fn systemd_holds_the_units_of_the_machine_to_be_confined() {
+    let home = Home::new(CONFIG);
+    let written = home.path("emailproxy.service");
+    let packaged = Path::new(env!("CARGO_MANIFEST_DIR")).join("../packaging/emailproxy.service");
+    let said = home.done(&[
+        "service",
+        "install",
+        "--system",
+        "--run-as",
+        "mail",
+        "--dry-run",
+    ]);
+    fs::write(&written, said).unwrap();
+    for unit in [written, packaged] {
+        let Some(exposure) = exposure(&unit) else {
+            return eprintln!("not tried: there is no systemd-analyze");
+        };
+        assert!(exposure < 2.0, "{exposure}: {}", unit.display());
     }
 }

@@ -37,7 +37,7 @@ pub(super) fn look(settings: &Settings, args: &Args) -> Vec<Problem> {
     for account in settings.accounts() {
         of_account(settings, account, &mut problems);
     }
-    of_store(args, &mut problems);
+    problems.extend(of_store(args));
     problems
 }
 
@@ -192,9 +192,10 @@ fn key_file(path: &Path) -> Result<(), String> {
     }
 }
 
-/// Where tokens are saved.
-fn of_store(args: &Args, problems: &mut Vec<Problem>) {
-    let mut tell = |severity, text: String| {
+/// What keeps tokens from being saved.
+pub(crate) fn of_store(args: &Args) -> Vec<Problem> {
+    let mut problems = Vec::new();
+    look_at_store(args, |severity, text| {
         problems.push(Problem {
             severity,
             line: None,
@@ -202,7 +203,11 @@ fn of_store(args: &Args, problems: &mut Vec<Problem>) {
             section: None,
             text,
         });
-    };
+    });
+    problems
+}
+
+fn look_at_store(args: &Args, mut tell: impl FnMut(Severity, String)) {
     let path = match &args.cache_store {
         None => &args.config_file,
         Some(CacheStore::File(path)) => path,
@@ -234,6 +239,14 @@ fn of_store(args: &Args, problems: &mut Vec<Problem>) {
                     folder.display()
                 );
                 tell(Severity::Error, text);
+            } else if let Err(error) = may_create_in(folder) {
+                let text = format!(
+                    "tokens cannot be saved in {}: the folder {} cannot be written ({error}): make it writable for the proxy, or keep \
+                     tokens elsewhere with --cache-store",
+                    path.display(),
+                    folder.display()
+                );
+                tell(Severity::Warning, text);
             }
             return;
         }
@@ -254,4 +267,17 @@ fn of_store(args: &Args, problems: &mut Vec<Problem>) {
         );
         tell(Severity::Warning, text);
     }
+}
+
+/// Whether files can be made there. Nothing is written.
+#[cfg(unix)]
+fn may_create_in(folder: &Path) -> io::Result<()> {
+    let needed = rustix::fs::Access::WRITE_OK | rustix::fs::Access::EXEC_OK;
+    Ok(rustix::fs::access(folder, needed)?)
+}
+
+/// Only trying would tell.
+#[cfg(not(unix))]
+fn may_create_in(_: &Path) -> io::Result<()> {
+    Ok(())
 }

@@ -59,7 +59,8 @@ pub(super) fn text(job: &Job, system: bool) -> String {
     unit.push_str("\n[Service]\nType=notify\n");
     let command: Vec<String> = job.command.iter().map(|one| argument(one)).collect();
     let _ = writeln!(unit, "ExecStart={}", command.join(" "));
-    unit.push_str("ExecReload=kill -HUP $MAINPID\n");
+    // By the shell's own kill: /bin/kill need not be there.
+    unit.push_str("ExecReload=/bin/sh -c \"kill -HUP $$MAINPID\"\n");
     let _ = writeln!(unit, "WorkingDirectory={}", specifiers(&job.folder));
     if let Some(user) = &job.user {
         let _ = writeln!(unit, "User={user}");
@@ -73,6 +74,8 @@ pub(super) fn text(job: &Job, system: bool) -> String {
         unit.push_str("\n[Install]\nWantedBy=default.target\n");
         return unit;
     }
+    // `emailproxy accounts` and `emailproxy authorise` reach it at a socket in there; its /tmp nobody else sees.
+    unit.push_str("RuntimeDirectory=emailproxy\nRuntimeDirectoryMode=0700\n");
     unit.push_str(HARDENING);
     // What lies in a home can be read then, and written where ReadWritePaths says so.
     let home = if job.home { "read-only" } else { "yes" };
@@ -139,6 +142,7 @@ mod tests {
             "ReadWritePaths=\"/var/lib/e p\"",
             "ProtectSystem=strict",
             "ProtectHome=yes",
+            "RuntimeDirectory=emailproxy",
             "User=1000",
             "AmbientCapabilities=",
             "WantedBy=multi-user.target",

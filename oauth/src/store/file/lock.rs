@@ -62,10 +62,21 @@ pub(super) fn cannot_write(error: &io::Error) -> bool {
 }
 
 fn failed(target: &Path, path: &Path, error: &io::Error) -> StoreError {
-    let (target, path) = (target.display(), path.display());
+    let (target, path, hint) = (target.display(), path.display(), hint(error));
     StoreError(format!(
-        "{target} cannot be written: its lock file {path} cannot be opened: {error}"
+        "{target} cannot be written: its lock file {path} cannot be opened: {error}{hint}"
     ))
+}
+
+/// What to do where a file cannot be written.
+pub(super) fn hint(error: &io::Error) -> &'static str {
+    match error.kind() {
+        io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
+            ": make it writable for the proxy, or keep tokens elsewhere with --cache-store"
+        }
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => ": make room on that disk",
+        _ => "",
+    }
 }
 
 #[cfg(unix)]

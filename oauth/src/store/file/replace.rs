@@ -1,6 +1,9 @@
 //! A file's new content, put in its place.
 
-use super::{StoreError, beside, folder, lock::cannot_write};
+use super::{
+    StoreError, beside, folder,
+    lock::{cannot_write, hint},
+};
 use std::{
     fs::{self, File, Metadata, OpenOptions},
     io::{self, Seek, SeekFrom, Write},
@@ -81,17 +84,8 @@ pub(super) fn sweep(target: &Path) {
 }
 
 fn failed(target: &Path, error: &io::Error) -> StoreError {
-    let hint = match error.kind() {
-        io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
-            ": make it writable for the proxy, or keep tokens elsewhere with --cache-store"
-        }
-        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => ": make room on that disk",
-        _ => "",
-    };
-    StoreError(format!(
-        "{} cannot be written: {error}{hint}",
-        target.display()
-    ))
+    let (target, hint) = (target.display(), hint(error));
+    StoreError(format!("{target} cannot be written: {error}{hint}"))
 }
 
 /// Renaming would get past a file's own protection, which somebody has set on purpose.
