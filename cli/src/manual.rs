@@ -1,5 +1,7 @@
 //! What is generated from the command line's own description: completions for shells, and the manual page.
 
+mod tables;
+
 use crate::args::Args;
 use clap::{Command, CommandFactory};
 use clap_complete::Shell;
@@ -83,12 +85,20 @@ fn main_page(command: Command) -> io::Result<Vec<u8>> {
         bold("emailproxy man COMMAND | man -l -"),
         roman("."),
     ]);
-    for (heading, entries) in SECTIONS {
+    more.control("SH", ["CONFIGURATION"]);
+    more.text([roman(CONFIGURATION)]);
+    for (heading, of_manual) in SECTIONS {
         more.control("SH", [*heading]);
-        for (name, text) in *entries {
-            term(&mut more, name, text);
+        for row in tables::rows(of_manual) {
+            term(&mut more, &row.name, &row.text);
         }
     }
+    more.control("SH", ["EXAMPLES"]);
+    for (command, text) in EXAMPLES {
+        term(&mut more, command, text);
+    }
+    more.control("SH", ["SEE ALSO"]);
+    more.text([roman(SEE_ALSO)]);
     let page = page_of(command);
     let mut text = Vec::new();
     page.render_title(&mut text)?;
@@ -106,100 +116,44 @@ fn term(roff: &mut Roff, name: &str, text: &str) {
     roff.text([roman(text)]);
 }
 
-/// What the page says beyond commands and options.
-const SECTIONS: &[(&str, &[(&str, &str)])] = &[
+/// Sections of the page, and the sections of docs/manual.md whose tables they hold.
+const SECTIONS: &[(&str, &str)] = &[
+    ("SERVERS ([IMAP-n], [POP-n], [SMTP-n])", "Servers"),
+    ("ACCOUNTS ([address@domain], [@domain], [@])", "Accounts"),
     (
-        "FILES",
-        &[
-            (
-                "emailproxy.config",
-                "The configuration, in the working directory unless --config-file names another: servers, accounts, options, and \
-                 the saved tokens, unless --cache-store keeps these elsewhere. It should be readable for its owner only. \
-                 `emailproxy add` writes one; the documented sample names every option.",
-            ),
-            (
-                ".emailproxy.config.lock",
-                "Beside each file in which tokens are saved: whoever saves holds it meanwhile. It stays, and is empty.",
-            ),
-            (
-                ".emailproxy.config.saving",
-                "A whole copy of the file while it has to be written in place, because it cannot be replaced.",
-            ),
-        ],
+        "SAVED VALUES (of accounts, written by the proxy)",
+        "Saved values",
     ),
     (
-        "SIGNALS",
-        &[
-            (
-                "SIGHUP",
-                "Read the configuration again. A broken one is refused and the running one goes on; open sessions go on. A log file \
-                 that was moved away is opened anew.",
-            ),
-            ("SIGUSR1", "Switch debug logging on or off."),
-            (
-                "SIGTERM, SIGINT",
-                "End: sessions before login get their protocol's farewell, others up to 15 seconds. A second one ends at once.",
-            ),
-        ],
+        "THE PROXY AS A WHOLE ([emailproxy])",
+        "The proxy as a whole",
+    ),
+    ("FILES", "Files"),
+    ("SIGNALS", "Signals"),
+    ("EXIT STATUS", "Exit codes"),
+    ("ENVIRONMENT", "Environment"),
+    ("ENVIRONMENT OF notify_command", "Of `notify_command`"),
+];
+
+const CONFIGURATION: &str = "Sections are headed [IMAP-n], [POP-n] or [SMTP-n] (a server, and the local port n), [address@domain] (an \
+    account; [@domain] and [@]: a catch-all) and [emailproxy] (the proxy as a whole). Below stand lines of the form \"option = value\". \
+    A value goes on over indented lines. Lines that begin with # or ; are comments. What stands in [DEFAULT] holds for every \
+    section. `emailproxy add` writes sections, `emailproxy check` names what is wrong with them. The options:";
+
+const EXAMPLES: &[(&str, &str)] = &[
+    ("emailproxy add you@gmail.com", "Set an account up."),
+    (
+        "emailproxy check --connect",
+        "Look whether all is in order, the servers and the provider too.",
     ),
     (
-        "EXIT STATUS",
-        &[
-            (
-                "0",
-                "A graceful end; of `check`: no error, though perhaps warnings.",
-            ),
-            (
-                "1",
-                "A failure while running; of `check --connect`: the configuration is in order, but a server or provider cannot be used.",
-            ),
-            ("2", "A wrong command line or configuration."),
-        ],
-    ),
-    (
-        "ENVIRONMENT",
-        &[
-            (
-                "https_proxy, http_proxy, no_proxy",
-                "The proxy by which the provider is reached. (Mail servers are reached through `outgoing_proxy` of the configuration.)",
-            ),
-            (
-                "SSL_CERT_FILE",
-                "A PEM file of the certificate authorities to trust, in place of the system's.",
-            ),
-            (
-                "NOTIFY_SOCKET, WATCHDOG_USEC",
-                "Set by systemd: it is told when the proxy serves, reads its configuration again and ends, and that it is alive.",
-            ),
-            (
-                "LISTEN_FDS, LISTEN_FDNAMES",
-                "Set by systemd: listening sockets for servers, matched by FileDescriptorName (a heading such as IMAP-1993) or port.",
-            ),
-            (
-                "JOURNAL_STREAM",
-                "Set by systemd: lines for the journal carry their priority in place of the time.",
-            ),
-            (
-                "AWS_PROFILE, AWS_REGION, …",
-                "Credentials and region for --cache-store aws:NAME, as in the AWS tools.",
-            ),
-        ],
-    ),
-    (
-        "EXAMPLES",
-        &[
-            ("emailproxy add you@gmail.com", "Set an account up."),
-            (
-                "emailproxy check --connect",
-                "Look whether all is in order, the servers and the provider too.",
-            ),
-            (
-                "emailproxy --local-server-auth",
-                "Serve, and wait for the browser where the account's redirect_uri says.",
-            ),
-        ],
+        "emailproxy --local-server-auth",
+        "Serve, and wait for the browser where the account's redirect_uri says.",
     ),
 ];
+
+const SEE_ALSO: &str = "The manual (docs/manual.md), messages and their cures (docs/messages.md), and the security model (docs/security.md) \
+    come with the program; packages put them into /usr/share/doc/emailproxy.";
 
 fn print(text: &[u8]) -> ExitCode {
     let mut output = io::stdout().lock();

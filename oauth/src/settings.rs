@@ -23,6 +23,10 @@ mod server;
 mod types;
 
 pub use login_name::{BadLoginName, MAX_LOGIN_NAME, check_login_name};
+pub use names::{
+    ACCOUNT as ACCOUNT_OPTIONS, GLOBAL as GLOBAL_OPTIONS, SAVED as SAVED_OPTIONS,
+    SERVER as SERVER_OPTIONS,
+};
 pub use types::{
     Account, FlowKind, LocalCertificate, LocalStartTls, Options, Problem, Server, Severity,
     TokenFormat,

@@ -3,8 +3,8 @@
 /// Allowed anywhere and ignored.
 pub(super) const DOCUMENTATION: &str = "documentation";
 
-/// `[IMAP-n]`, `[POP-n]`, `[SMTP-n]`.
-pub(super) const SERVER: &[&str] = &[
+/// Options of a server: `[IMAP-n]`, `[POP-n]`, `[SMTP-n]`.
+pub const SERVER: &[&str] = &[
     "server_address",
     "server_port",
     "server_starttls",
@@ -21,8 +21,8 @@ pub(super) const SERVER: &[&str] = &[
 /// The old name of `server_starttls`, of `[SMTP-n]` alone.
 pub(super) const OLD_STARTTLS: &str = "starttls";
 
-/// `[address@domain]`, `[@domain]`, `[@]`.
-pub(super) const ACCOUNT: &[&str] = &[
+/// Options of an account that its user writes: `[address@domain]`, `[@domain]`, `[@]`.
+pub const ACCOUNT: &[&str] = &[
     "permission_url",
     "token_url",
     "oauth2_scope",
@@ -42,8 +42,8 @@ pub(super) const ACCOUNT: &[&str] = &[
     "sasl_mechanism",
 ];
 
-/// Written into account sections by the proxy.
-pub(super) const SAVED: &[&str] = &[
+/// Options that the proxy writes into the sections of accounts.
+pub const SAVED: &[&str] = &[
     "token_salt",
     "token_iterations",
     "access_token",
@@ -53,8 +53,8 @@ pub(super) const SAVED: &[&str] = &[
     "last_activity",
 ];
 
-/// `[emailproxy]`.
-pub(super) const GLOBAL: &[&str] = &[
+/// Options of `[emailproxy]`.
+pub const GLOBAL: &[&str] = &[
     "delete_account_token_on_password_error",
     "encrypt_client_secret_on_first_use",
     "use_login_password_as_client_credentials_secret",
