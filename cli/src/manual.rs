@@ -80,6 +80,7 @@ fn main_page(command: Command) -> io::Result<Vec<u8>> {
         let about = one.get_about().map(ToString::to_string);
         term(&mut more, one.get_name(), &about.unwrap_or_default());
     }
+    more.control("PP", []);
     more.text([
         roman("Each has a page of its own: "),
         bold("emailproxy man COMMAND | man -l -"),

@@ -362,13 +362,14 @@ fn the_manual_page_has_every_option_signal_file_and_variable() {
     }
     for heading in ["Signals", "Files", "Environment", "Exit codes"] {
         for row in rows(heading) {
-            let name = row[0].replace('`', "");
+            let name = row[0].replace('`', "").replace('…', "...");
             assert!(text.contains(&name), "{name}");
         }
     }
     for mark in ["](", "**", "\\|"] {
         assert!(!text.contains(mark), "{mark}");
     }
+    assert!(text.is_ascii());
 }
 
 #[test]

@@ -60,7 +60,8 @@ fn plain(text: &str) -> String {
         rest = &behind[close + 1..];
     }
     plain.push_str(rest);
-    plain.replace(['`'], "").replace("**", "")
+    // Not every `man` knows which characters a page has beyond ASCII.
+    plain.replace('`', "").replace("**", "").replace('…', "...")
 }
 
 #[cfg(test)]
@@ -70,8 +71,8 @@ mod tests {
     #[test]
     fn marks_are_taken_off() {
         assert_eq!(
-            plain("a `b`, see [its page](x.md#y) and **c** [IMAP-n]"),
-            "a b, see its page and c [IMAP-n]"
+            plain("a `b`, see [its page](x.md#y) and **c** [IMAP-n]…"),
+            "a b, see its page and c [IMAP-n]..."
         );
     }
 
