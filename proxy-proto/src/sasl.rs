@@ -2,6 +2,12 @@
 
 use crate::{Bearer, Login, Mechanism, Secret, Upstream, names::is_one_of, redact};
 use base64::{Engine, engine::general_purpose::STANDARD};
+use nom::{
+    IResult, Parser,
+    bytes::complete::{tag, take_while1},
+    combinator::{all_consuming, opt},
+    sequence::preceded,
+};
 use zeroize::Zeroizing;
 
 /// What the client's next response line means.
@@ -12,6 +18,17 @@ pub(crate) enum ClientSasl {
     LoginUser,
     /// The second response of LOGIN.
     LoginPassword { user: Zeroizing<Vec<u8>> },
+}
+
+/// A mechanism and, perhaps, an initial response.
+type Arguments<'a> = (&'a [u8], Option<&'a [u8]>);
+
+/// What stands behind `AUTH` in POP (RFC 5034 §4) and SMTP (RFC 4954 §4): `sasl-mech [SP initial-response]`.
+pub(crate) fn auth_arguments(bytes: &[u8]) -> IResult<&[u8], Arguments<'_>> {
+    fn word(bytes: &[u8]) -> IResult<&[u8], &[u8]> {
+        take_while1(|b| b > 0x20 && b != 0x7f).parse(bytes)
+    }
+    all_consuming((word, opt(preceded(tag(" "), word)))).parse(bytes)
 }
 
 /// A mechanism's name as the log may see it: what nobody has heard of may be a response in the wrong place.

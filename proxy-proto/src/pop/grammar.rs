@@ -1,11 +1,11 @@
 //! POP3's grammar (RFC 1939, RFC 2449, RFC 5034), as far as it is spoken before login.
 
-use crate::names::first_word;
+use crate::{names::first_word, sasl::auth_arguments};
 use nom::{
     IResult, Parser,
     branch::alt,
     bytes::complete::{tag, tag_no_case, take_while1},
-    combinator::{all_consuming, opt, rest},
+    combinator::{all_consuming, rest},
     sequence::{delimited, preceded},
 };
 
@@ -110,18 +110,6 @@ fn status<'a>(indicator: &str, line: &'a [u8]) -> IResult<&'a [u8], &'a [u8]> {
         alt((preceded(tag(" "), rest), all_consuming(tag("")))),
     )
     .parse(line)
-}
-
-/// A mechanism and, perhaps, an initial response.
-type Arguments<'a> = (&'a [u8], Option<&'a [u8]>);
-
-/// `"AUTH" SP sasl-mech [SP initial-response]` (RFC 5034 §4)
-fn auth_arguments(bytes: &[u8]) -> IResult<&[u8], Arguments<'_>> {
-    all_consuming((word, opt(preceded(tag(" "), word)))).parse(bytes)
-}
-
-fn word(bytes: &[u8]) -> IResult<&[u8], &[u8]> {
-    take_while1(|b| b > 0x20 && b != 0x7f).parse(bytes)
 }
 
 #[cfg(test)]

@@ -1,12 +1,12 @@
 //! SMTP's grammar (RFC 5321 §4.1, RFC 4954 §8), as far as it is spoken before login.
 
-use crate::{names::first_word, redact};
+use crate::{names::first_word, redact, sasl::auth_arguments};
 use nom::{
     IResult, Parser,
     branch::alt,
-    bytes::complete::{tag, take_while_m_n, take_while1},
+    bytes::complete::{tag, take_while_m_n},
     character::complete::digit1,
-    combinator::{all_consuming, map, opt, recognize, rest, verify},
+    combinator::{all_consuming, map, recognize, rest, verify},
     sequence::{preceded, terminated},
 };
 
@@ -119,18 +119,6 @@ fn enhanced(text: &[u8]) -> (Option<&[u8]>, &[u8]) {
 /// A host name or address literal, and what clients send for one.
 fn is_name(name: &[u8]) -> bool {
     !name.is_empty() && name.len() <= 512 && name.iter().all(|&b| b >= 0x20 && b != 0x7f)
-}
-
-/// A mechanism and, perhaps, an initial response.
-type Arguments<'a> = (&'a [u8], Option<&'a [u8]>);
-
-/// `"AUTH" SP sasl-mech [SP initial-response]` (RFC 4954 §4)
-fn auth_arguments(bytes: &[u8]) -> IResult<&[u8], Arguments<'_>> {
-    all_consuming((word, opt(preceded(tag(" "), word)))).parse(bytes)
-}
-
-fn word(bytes: &[u8]) -> IResult<&[u8], &[u8]> {
-    take_while1(|b| b > 0x20 && b != 0x7f).parse(bytes)
 }
 
 #[cfg(test)]
