@@ -342,6 +342,58 @@ fn every_command_line_that_is_shown_is_one() {
 }
 
 #[test]
+fn every_variable_of_the_environment_is_in_the_manual_and_no_other_of_ours() {
+    let mut sources = String::new();
+    for room in ["cli", "oauth", "plugins", "proxy-runtime"] {
+        collect(&root().join(room).join("src"), &mut sources);
+    }
+    let names = |begin: &str, keep: usize| -> BTreeSet<String> {
+        let found = sources.match_indices(begin).map(|(at, _)| {
+            let name = &sources[at + keep..];
+            name.split('"').next().unwrap().to_owned()
+        });
+        // What the build tells is no variable of the running program's.
+        found
+            .filter(|name| !name.starts_with("EMAILPROXY_BUILD_"))
+            .collect()
+    };
+    let told: BTreeSet<String> = ["Environment", "Of `notify_command`"]
+        .into_iter()
+        .flat_map(rows)
+        .flat_map(|row| {
+            let names = row[0].split(", ").map(str::to_owned);
+            names.collect::<Vec<_>>()
+        })
+        .map(|name| name.trim_matches('`').to_owned())
+        .collect();
+    let ours = told.iter().filter(|name| name.starts_with("EMAILPROXY_"));
+    same(
+        "variables",
+        ours.cloned().collect(),
+        names("\"EMAILPROXY_", 1).into_iter(),
+    );
+    let read: BTreeSet<String> = [("var(\"", 5), ("var_os(\"", 8)]
+        .into_iter()
+        .flat_map(|(call, keep)| names(call, keep))
+        .collect();
+    assert!(read.len() >= 8, "{read:?}");
+    let missing: Vec<_> = read.difference(&told).collect();
+    assert!(missing.is_empty(), "not in docs/manual.md: {missing:?}");
+}
+
+/// The sources below a folder, one behind the other.
+fn collect(folder: &Path, sources: &mut String) {
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            collect(&path, sources);
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            sources.push_str(&fs::read_to_string(path).unwrap());
+        }
+    }
+}
+
+#[test]
 fn the_manual_page_has_every_option_signal_file_and_variable() {
     let output = std::process::Command::new(env!("CARGO_BIN_EXE_emailproxy"))
         .arg("man")
