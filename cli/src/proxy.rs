@@ -263,7 +263,7 @@ fn load(source: &Source) -> Result<Settings, Unusable> {
     let path = &source.config_file;
     if fs::metadata(path).is_err_and(|error| error.kind() == io::ErrorKind::NotFound) {
         return Err(Unusable(vec![format!(
-            "{}: there is no such file; copy the sample emailproxy.config there and fill in your servers and accounts, name another \
+            "{}: there is no such file; set an account up with `emailproxy add you@example.com`, or copy the sample there; name another \
              file with --config-file, or have a look first with `emailproxy demo`",
             path.display()
         )]));

@@ -58,7 +58,7 @@ impl Settings {
             Err(error) => {
                 let hint = match error.kind() {
                     std::io::ErrorKind::NotFound => {
-                        ": write it after the sample, or name another with --config-file"
+                        ": set an account up with `emailproxy add`, or name another file with --config-file"
                     }
                     std::io::ErrorKind::PermissionDenied => {
                         ": let the user that runs the proxy read it"

@@ -62,6 +62,7 @@ class Newcomer:
         told = self.said("check", "--connect")
         need("2 servers, 1 account, 0 errors, 0 warnings, 4 of 4 connections in order" in told, told)
         need("note:" not in told and told.count("mechanisms: XOAUTH2") == 2, told)
+        need("it says: * OK Dovecot" in told and "invalid_request: nothing was asked for" in told, told)
         return self
 
     def serve(self, *options, **environment):

@@ -211,9 +211,18 @@ impl Offer {
         if self.sasl_ir {
             line.push_str(", SASL-IR");
         }
-        let _ = write!(line, "; it says: {}", self.greeting);
+        let _ = write!(line, "; it says: {}", without_capabilities(&self.greeting));
         printable(&line)
     }
+}
+
+/// A greeting as a person reads it: what it offers of mechanisms stands before it.
+fn without_capabilities(greeting: &str) -> String {
+    let Some((before, list)) = greeting.split_once("[CAPABILITY ") else {
+        return greeting.to_owned();
+    };
+    let after = list.split_once(']').map_or("", |(_, after)| after);
+    format!("{before}{}", after.trim_start())
 }
 
 /// What came from elsewhere must not command the terminal.

@@ -265,9 +265,11 @@ impl Terminal {
     fn entered(&self, line: &str, waiting: &Waiting) {
         let dismissed = line.strip_prefix('-').and_then(|id| id.trim().parse().ok());
         if let Some(id) = dismissed {
-            if !waiting.dismiss(id) {
-                self.shared.board.say("No such sign-in is waiting.\n");
-            }
+            let text = match waiting.dismiss(id) {
+                true => &format!("[{id}] is dismissed: that login is refused.\n"),
+                false => "No such sign-in is waiting.\n",
+            };
+            self.shared.board.say(text);
             return;
         }
         let number = line.parse::<u64>().ok();

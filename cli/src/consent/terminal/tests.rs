@@ -66,7 +66,7 @@ fn what_is_pasted_reaches_the_list_and_a_number_shows_a_consent_again() {
 
 #[test]
 fn a_minus_and_a_number_dismiss() {
-    let (terminal, mut keyboard, _) = terminal(false);
+    let (terminal, mut keyboard, screen) = terminal(false);
     let waiting = Waiting::default();
     terminal.read(&waiting).unwrap();
     let ada = waiting.begin_code(&request("ada@example.org", "A"), "http://localhost", "u");
@@ -75,6 +75,12 @@ fn a_minus_and_a_number_dismiss() {
     assert!(smol::block_on(brook.answer()).is_none());
     let left: Vec<_> = waiting.list().iter().map(|consent| consent.id).collect();
     assert_eq!(left, [ada.shown.id]);
+    drop(keyboard);
+    smol::block_on(terminal.ended());
+    assert_eq!(
+        screen.text(),
+        "No such sign-in is waiting.\n[2] is dismissed: that login is refused.\n"
+    );
 }
 
 #[test]
