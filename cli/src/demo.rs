@@ -172,7 +172,7 @@ impl Demo {
              The password is yours to choose: the first login sets it, and what the proxy saves is encrypted with it,\n\
              in {}.\n\n\
              Ctrl-C ends the demo and removes its files.\n\
-             Next, for a real account: `emailproxy add you@example.com` sets it up, and `emailproxy` serves it\n\
+             Next: serve a real account: `emailproxy add you@example.com` sets it up, then run `emailproxy`\n\
              (README.md has five-minute set-ups).\n\n",
             self.config_file.display(),
         )
