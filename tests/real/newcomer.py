@@ -166,6 +166,14 @@ class Screen:
     def enter(self, text):
         os.write(self.terminal, (text + "\r").encode())
 
+    def enter_unseen(self, text):
+        """Types a secret, once the terminal shows nothing of what is typed (which comes behind the question)."""
+        end = time.monotonic() + 20
+        while termios.tcgetattr(self.terminal)[3] & termios.ECHO:
+            need(time.monotonic() < end, "what is typed would be seen: " + self.text()[-300:])
+            time.sleep(0.01)
+        self.enter(text)
+
     def end(self, sign=None):
         """Its exit code; `sign` is a signal that ends it."""
         if sign:
@@ -239,9 +247,9 @@ def by_device(stage, binary, browser):
     password = stage.accounts[new.user]
     with Screen([binary, "authorise", new.user], new.home, stage.environment()) as screen:
         screen.wait("A password for erin@real.test")
-        screen.enter(password)
+        screen.enter_unseen(password)
         screen.wait("The same again")
-        screen.enter(password)
+        screen.enter_unseen(password)
         code = screen.wait(r"\b[A-Z]{4}-[A-Z]{4}\b")[0]
         need("█" in screen.wait(r"(?s)or open\n\n.*left")[0], "no QR code: " + screen.text())
         counts_down(screen)
@@ -293,7 +301,7 @@ def asked(stage, binary):
                 (r"no URL(?s:.*)token_endpoint.*: ", stage.url("/token")), ("scope for mail.*: ", "mail"), ("Client id: ", "code-secret"),
                 ("Client secret .*: ", stage.secrets["code-secret"]), (r"Write it\? \[Y/n\]: ", "y")):
             screen.wait("(?:%s)$" % question)
-            screen.enter(answer)
+            (screen.enter_unseen if "secret" in question else screen.enter)(answer)
         screen.wait("ivan@real.test is set up in emailproxy.config")
         need(screen.end() == 0, screen.text())
         need(stage.secrets["code-secret"] not in screen.text(), "the secret is on the screen")
