@@ -5,17 +5,18 @@ use crate::{
     spans::Lent,
     stream::Stream,
     wait::{Interest, Teller, Wait, Wake, told_once},
+    workers::Workers,
 };
 use proxy_proto::Side;
 use proxy_runtime::{ListenerConfig, SessionRecord, trouble};
 use std::{
     io,
     sync::{Arc, Mutex, PoisonError},
-    thread,
     time::{Duration, Instant},
 };
 
-/// A connection that another thread is making; dropping it makes that thread give up.
+/// A connection that another thread makes, because resolving a name cannot be interrupted; dropping it makes that thread
+/// give up.
 pub(crate) struct Connecting {
     result: Arc<Mutex<Option<Result<Stream, String>>>>,
     _given_up: Teller,
@@ -28,15 +29,17 @@ pub(crate) struct Upgrade {
 }
 
 impl Connecting {
-    /// Connects to the server of a listener; `wake` is woken when that is decided.
+    /// Lets one of `workers` connect to the server of a listener; `wake` is woken when that is decided.
     pub(crate) fn begin(
+        workers: &Workers,
         config: Arc<ListenerConfig>,
         record: Arc<SessionRecord>,
         span: Lent,
         timeout: Duration,
         wake: Arc<Wake>,
     ) -> Self {
-        let begun = Connecting::try_to_begin(config, record.clone(), span, timeout, wake.clone());
+        let (theirs, woken) = (record.clone(), wake.clone());
+        let begun = Connecting::try_to_begin(workers, config, theirs, span, timeout, woken);
         begun.unwrap_or_else(|error| {
             record.connected(false);
             let result = Err(format!("the proxy is short of resources: {error}"));
@@ -49,6 +52,7 @@ impl Connecting {
     }
 
     fn try_to_begin(
+        workers: &Workers,
         config: Arc<ListenerConfig>,
         record: Arc<SessionRecord>,
         span: Lent,
@@ -59,15 +63,13 @@ impl Connecting {
         let (given_up, heard) = told_once()?;
         let answer = Arc::clone(&result);
         let wake = WakeAtEnd(wake);
-        thread::Builder::new()
-            .name("connect".to_owned())
-            .stack_size(crate::session::STACK)
-            .spawn(move || {
-                let _entered = span.enter();
-                let connected = connect::to_server(&config, &record, timeout, &heard);
-                *lock(&answer) = Some(connected);
-                drop(wake);
-            })?;
+        let given = workers.give(wake, move |wake| {
+            let _entered = span.enter();
+            let connected = connect::to_server(&config, &record, timeout, &heard);
+            *lock(&answer) = Some(connected);
+            drop(wake);
+        });
+        given.map_err(|(_, error)| error)?;
         Ok(Connecting {
             result,
             _given_up: given_up,

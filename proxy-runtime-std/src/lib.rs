@@ -94,6 +94,7 @@ mod buffer;
 mod connect;
 mod establish;
 mod handshake;
+mod parking;
 mod pump;
 mod relay;
 mod runtime;
@@ -104,6 +105,7 @@ mod survey;
 #[cfg(test)]
 mod tests;
 mod wait;
+mod workers;
 
 pub use proxy_runtime::{
     BadNetwork, BadProxy, Bound, Counts, ListenError, ListenerConfig, LoginCounts, Networks,

@@ -189,7 +189,8 @@ impl Pump {
         let timeout = self.context.options.connect_timeout;
         let (config, record) = (self.driver.config().clone(), self.driver.record().clone());
         let span = self.context.spans.lend(Span::current());
-        let connecting = Connecting::begin(config, record, span, timeout, self.wake.clone());
+        let (workers, wake) = (&self.context.workers, self.wake.clone());
+        let connecting = Connecting::begin(workers, config, record, span, timeout, wake);
         self.server = Leg::new(State::Connecting(connecting));
     }
 

@@ -9,91 +9,164 @@ use proxy_proto::Side;
 use proxy_runtime::{Course, Failure, Progress, Relayed, SessionRecord, Why, pace::Bulk};
 use std::{
     io,
+    net::TcpStream,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
 /// Bytes that one direction may move before the other one has its turn.
 const QUANTUM: usize = 256 * 1024;
 
-/// Relays until both sides have ended. A side's EOF is passed on once its bytes are out. At shutdown nothing is injected,
-/// which could land inside a message: the client is no longer read, the server's bytes are drained for at most `drain`.
-pub(crate) fn relay(
-    client: Stream,
-    server: Stream,
-    stop: &Stop,
-    drain: Duration,
-    record: &SessionRecord,
-) -> Relayed {
-    let mut relay = Relay {
-        client,
-        server,
-        up: Direction::default(),
-        down: Direction::default(),
-        course: Course::default(),
-        bulk: Bulk::default(),
-    };
-    let why = loop {
-        if let Some(why) = relay.turn(stop, drain, record) {
-            break why;
-        }
-    };
-    if why.leaves_open() {
-        relay.close();
-    }
-    Relayed {
-        up: relay.up.moved,
-        down: relay.down.moved,
-        why,
-    }
-}
+/// How long a thread waits for more from an idle session before it parks it. Longer than the pause between two commands of a
+/// mail program, which then costs nothing.
+const LINGER: Duration = Duration::from_millis(100);
 
-struct Relay {
+/// How long a peer that takes nothing may delay the end.
+const CLOSING: Duration = Duration::from_secs(1);
+
+/// Bytes from one stream to the other, until both sides have ended. A side's EOF is passed on once its bytes are out. At
+/// shutdown nothing is injected, which could land inside a message: the client is no longer read, the server's bytes are
+/// drained.
+pub(crate) struct Relay {
     client: Stream,
     server: Stream,
     up: Direction,
     down: Direction,
     course: Course,
     bulk: Bulk,
+    /// Why it is over, and until when the streams may be closed in peace.
+    ending: Option<(Why, Instant)>,
+    record: Arc<SessionRecord>,
+    /// How long a drain may take.
+    drain: Duration,
+}
+
+/// What came of trying everything once.
+pub(crate) enum Turn {
+    /// There may be more to do at once.
+    Again,
+    /// Nothing moves before a peer does.
+    Wait,
+    /// The relay is over.
+    Over(Relayed),
 }
 
 impl Relay {
-    /// Moves what can be moved and waits for more; `Some` at the end.
-    fn turn(&mut self, stop: &Stop, drain: Duration, record: &SessionRecord) -> Option<Why> {
+    pub(crate) fn new(
+        client: Stream,
+        server: Stream,
+        record: Arc<SessionRecord>,
+        drain: Duration,
+    ) -> Self {
+        Relay {
+            client,
+            server,
+            up: Direction::default(),
+            down: Direction::default(),
+            course: Course::default(),
+            bulk: Bulk::default(),
+            ending: None,
+            record,
+            drain,
+        }
+    }
+
+    /// Relays on this thread until the end. With `may_park` also until the session has been [idle](Self::is_idle) for a while:
+    /// then the result is `None`.
+    pub(crate) fn run(&mut self, stop: &Stop, may_park: bool) -> Option<Relayed> {
+        let mut moved = self.moved();
+        let mut linger = Instant::now() + LINGER;
+        loop {
+            match self.turn(stop) {
+                Turn::Over(relayed) => return Some(relayed),
+                Turn::Again => continue,
+                Turn::Wait => {}
+            }
+            let mut wait = Wait::default();
+            if may_park && self.is_idle() {
+                let now = Instant::now();
+                if moved != self.moved() {
+                    moved = self.moved();
+                    linger = now + LINGER;
+                }
+                if now >= linger {
+                    return None;
+                }
+                wait.until(linger);
+            }
+            self.add_to(&mut wait);
+            if let Some(level) = self.heard() {
+                wait.readable(stop.beyond(level));
+            }
+            wait.wait();
+        }
+    }
+
+    /// Whether all that it waits for are bytes of either peer, for as long as it takes.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.ending.is_none()
+            && self.course.silent_until().is_none()
+            && self.up.waits == Waits::Source
+            && self.down.waits == Waits::Source
+    }
+
+    /// The client's and the server's connection.
+    pub(crate) fn sockets(&self) -> [&TcpStream; 2] {
+        [self.client.tcp(), self.server.tcp()]
+    }
+
+    /// Moves what can be moved; nothing in here waits for anybody.
+    pub(crate) fn turn(&mut self, stop: &Stop) -> Turn {
+        if let Some((why, until)) = self.ending.take() {
+            return self.close(why, until);
+        }
         match stop.level() {
             Level::Running => {}
             Level::Draining => {
-                if self.course.drain(drain) {
+                if self.course.drain(self.drain) {
                     self.up.no_more = true;
                 }
             }
-            Level::Cut => return Some(Why::Stopped),
+            Level::Cut => return self.end(Why::Stopped),
         }
 
         let (up, down) = (self.up.moved, self.down.moved);
-        let up_waits = self
+        let result = self
             .up
             .go_on(&mut self.client, &mut self.server, &mut self.bulk);
-        let up_waits = up_waits.unwrap_or_else(|failure| self.broke(Side::Client, failure));
-        let down_waits = self
+        self.up.waits = result.unwrap_or_else(|failure| self.broke(Side::Client, failure));
+        let result = self
             .down
             .go_on(&mut self.server, &mut self.client, &mut self.bulk);
-        let down_waits = down_waits.unwrap_or_else(|failure| self.broke(Side::Server, failure));
+        self.down.waits = result.unwrap_or_else(|failure| self.broke(Side::Server, failure));
         let before = up + down;
         let (up, down) = (self.up.since(up), self.down.since(down));
         if up.moved || down.moved {
-            record.relayed(self.down.moved, self.up.moved);
-            self.bulk.moved(self.up.moved + self.down.moved - before);
+            self.record.relayed(self.down.moved, self.up.moved);
+            self.bulk.moved(self.moved() - before);
         }
         if let Some(why) = self.course.after(up, down) {
-            return Some(why);
+            return self.end(why);
         }
-        if up_waits != Waits::Turn && down_waits != Waits::Turn {
-            self.wait(up_waits, down_waits, stop);
+        match self.up.waits == Waits::Turn || self.down.waits == Waits::Turn {
+            true => Turn::Again,
+            false => Turn::Wait,
         }
-        None
     }
 
-    fn wait(&self, up: Waits, down: Waits, stop: &Stop) {
+    /// What has to happen before another turn makes sense, but for a shutdown.
+    pub(crate) fn add_to<'a>(&'a self, wait: &mut Wait<'a>) {
+        if let Some((_, until)) = self.ending {
+            let write = |stream: &Stream| Interest {
+                read: false,
+                write: stream.unsent(),
+            };
+            wait.stream(&self.client, write(&self.client));
+            wait.stream(&self.server, write(&self.server));
+            wait.until(until);
+            return;
+        }
+        let (up, down) = (self.up.waits, self.down.waits);
         let client = Interest {
             read: up == Waits::Source,
             write: down == Waits::Sink,
@@ -102,17 +175,24 @@ impl Relay {
             read: down == Waits::Source,
             write: up == Waits::Sink,
         };
-        let mut wait = Wait::default();
         wait.stream(&self.client, client);
         wait.stream(&self.server, server);
-        wait.readable(stop.beyond(match self.course.is_draining() {
-            true => Level::Draining,
-            false => Level::Running,
-        }));
         if let Some(until) = self.course.silent_until() {
             wait.until(until);
         }
-        wait.wait();
+    }
+
+    /// The level of shutdown that it knows of; `None` when it does not matter any more.
+    pub(crate) fn heard(&self) -> Option<Level> {
+        match self.course.is_draining() {
+            _ if self.ending.is_some() => None,
+            true => Some(Level::Draining),
+            false => Some(Level::Running),
+        }
+    }
+
+    fn moved(&self) -> u64 {
+        self.up.moved + self.down.moved
     }
 
     fn broke(&mut self, from: Side, failure: Failure) -> Waits {
@@ -125,34 +205,43 @@ impl Relay {
         Waits::Turn
     }
 
-    /// close_notify and the end of both write halves, as far as the peers let us.
-    fn close(&mut self) {
-        let deadline = Instant::now() + Duration::from_secs(1);
-        loop {
-            let blocks = |result: io::Result<()>| matches!(result, Err(error) if error.kind() == io::ErrorKind::WouldBlock);
-            let client = blocks(self.client.close());
-            let server = blocks(self.server.close());
-            if (!client && !server) || Instant::now() >= deadline {
-                return;
-            }
-            let writable = |write| Interest { read: false, write };
-            let mut wait = Wait::default();
-            wait.stream(&self.client, writable(client));
-            wait.stream(&self.server, writable(server));
-            wait.until(deadline);
-            wait.wait();
+    fn end(&mut self, why: Why) -> Turn {
+        match why.leaves_open() {
+            true => self.close(why, Instant::now() + CLOSING),
+            false => self.over(why),
         }
+    }
+
+    /// close_notify and the end of both write halves, as far as the peers let us.
+    fn close(&mut self, why: Why, until: Instant) -> Turn {
+        let blocks = |result: io::Result<()>| matches!(result, Err(error) if error.kind() == io::ErrorKind::WouldBlock);
+        let client = blocks(self.client.close());
+        let server = blocks(self.server.close());
+        if (client || server) && Instant::now() < until {
+            self.ending = Some((why, until));
+            return Turn::Wait;
+        }
+        self.over(why)
+    }
+
+    fn over(&self, why: Why) -> Turn {
+        Turn::Over(Relayed {
+            up: self.up.moved,
+            down: self.down.moved,
+            why,
+        })
     }
 }
 
 /// What a direction needs to go on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum Waits {
     /// Bytes from its source.
     Source,
     /// Room at its sink.
     Sink,
     /// Nothing; it stopped for the other one.
+    #[default]
     Turn,
     /// Nothing, ever.
     Never,
@@ -173,6 +262,8 @@ struct Direction {
     failure: Option<io::Error>,
     finished: bool,
     moved: u64,
+    /// What it needed at its last turn.
+    waits: Waits,
 }
 
 impl Direction {

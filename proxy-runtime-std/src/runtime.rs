@@ -1,10 +1,12 @@
-//! Listeners and sessions, each on a thread of its own.
+//! Listeners, and what is started and ended with a runtime.
 
 use crate::{
+    parking::{Parking, attend},
     session::{self, Come, Context, Ended},
     spans::Spans,
     stream::Stream,
     wait::{Heard, Level, Stop, Teller, Wait, told_once},
+    workers::{STACK, Workers},
 };
 use futures_lite::future::block_on;
 use proxy_proto::Authenticate;
@@ -41,7 +43,19 @@ impl Runtime {
     pub fn start(authenticate: Arc<dyn Authenticate>, options: Options) -> io::Result<Runtime> {
         let census = Census::new(options.max_sessions, options.max_sessions_per_address);
         let census = Arc::new(census);
-        let context = Arc::new(context(authenticate, options, Spans::start()?)?);
+        let context = Arc::new(Context {
+            authenticate,
+            options,
+            stop: Stop::new()?,
+            spans: Spans::start()?,
+            workers: Workers::default(),
+            parking: Parking::open()?,
+        });
+        let attended = context.clone();
+        thread::Builder::new()
+            .name("parking".to_owned())
+            .stack_size(STACK)
+            .spawn(move || attend(&attended))?;
         let threads = Threads {
             context: context.clone(),
             census: census.clone(),
@@ -99,6 +113,7 @@ impl Runtime {
         let _changing = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
         block_on(self.listeners.close());
         self.context.stop.raise(Level::Draining);
+        self.context.workers.close();
         if self.census.emptied_by(Instant::now() + deadline) {
             return Stopped { cut_off: 0 };
         }
@@ -114,6 +129,7 @@ impl Runtime {
 impl Drop for Runtime {
     fn drop(&mut self) {
         self.context.stop.raise(Level::Cut);
+        self.context.workers.close();
         block_on(self.listeners.close());
     }
 }
@@ -130,7 +146,14 @@ pub fn serve(
     options: &Options,
 ) -> io::Result<Ended> {
     let address = client.peer_addr()?;
-    let context = context(authenticate, options.clone(), Spans::anywhere())?;
+    let context = Context {
+        authenticate,
+        options: options.clone(),
+        stop: Stop::new()?,
+        spans: Spans::anywhere(),
+        workers: Workers::not_kept(),
+        parking: Parking::default(),
+    };
     let config = config.into();
     let record = SessionRecord::alone(&config.heading, address);
     let client = Stream::new(client)?;
@@ -141,20 +164,7 @@ pub fn serve(
     })
 }
 
-fn context(
-    authenticate: Arc<dyn Authenticate>,
-    options: Options,
-    spans: Spans,
-) -> io::Result<Context> {
-    Ok(Context {
-        authenticate,
-        options,
-        stop: Stop::new()?,
-        spans,
-    })
-}
-
-/// One thread for each listening socket, one for each session.
+/// One thread for each listening socket; a worker for each session that has something to do.
 struct Threads {
     context: Arc<Context>,
     census: Arc<Census>,
@@ -174,7 +184,7 @@ impl Acceptor for Threads {
         let (context, census) = (self.context.clone(), self.census.clone());
         let thread = thread::Builder::new()
             .name("accept".to_owned())
-            .stack_size(session::STACK)
+            .stack_size(STACK)
             .spawn(move || accept(&socket, &current, &context, &census, &ended))?;
         Ok(Accepting { thread, end })
     }
@@ -253,13 +263,16 @@ fn accept(
         let (id, server) = (ticket.id(), &*config.heading);
         let span = error_span!("session", id, server, client = tracing::field::Empty);
         let span = context.spans.lend(span);
-        let context = context.clone();
         let heading = config.heading.clone();
-        let begun = thread::Builder::new()
-            .name("session".to_owned())
-            .stack_size(session::STACK)
-            .spawn(move || session::run(context, config, tcp, address, ticket, span));
-        if let Err(error) = begun {
+        let client = (context.clone(), config, tcp, address, ticket, span);
+        let given =
+            context
+                .workers
+                .give(client, |(context, config, tcp, address, ticket, span)| {
+                    session::run(context, config, tcp, address, ticket, span);
+                });
+        // Without a thread the client is let go.
+        if let Err((_, error)) = given {
             census.turned_away(&heading, TurnedAway::NoResources);
             if !backoff.failing() {
                 warn!("cannot start a thread for a client: {error}: the client is turned away");

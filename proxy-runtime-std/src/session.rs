@@ -1,35 +1,27 @@
-//! One thread per session: from accept to the last byte.
+//! A session from accept to the last byte: on a worker while there is something to do, parked while there is not.
 
 use crate::{
     handshake::{self, Trouble},
+    parking::Parking,
     pump::Pump,
-    relay::relay,
+    relay::{Relay, Turn},
     spans::{Lent, Spans},
     stream::Stream,
     wait::{Interest, Stop, Wait},
+    workers::{Workers, caught},
 };
 use proxy_proto::{Authenticate, LocalTls, Reason, Side};
 use proxy_runtime::{
-    ListenerConfig, Options, Outcome, PARTING, PARTING_BYTES, SessionRecord, Ticket, TurnedAway,
-    identify, trouble,
+    ListenerConfig, Options, Outcome, PARTING, PARTING_BYTES, Relayed, SessionRecord, Ticket,
+    TurnedAway, identify, trouble,
 };
 use std::{
-    any::Any,
     io,
     net::{SocketAddr, TcpStream},
-    panic::{AssertUnwindSafe, catch_unwind},
-    sync::{Arc, Mutex, PoisonError},
-    thread,
-    time::{Duration, Instant},
+    sync::Arc,
+    time::Instant,
 };
-use tracing::{debug, error, warn};
-
-/// A session's stack. The authenticator's future runs on it too.
-pub(crate) const STACK: usize = 1024 * 1024;
-
-/// The stack of a relay. Less than a quarter of the other one: glibc gives a new thread the stack of an ended one if that is up to
-/// four times as large as it needs to be, and leaves 16 KiB in it that were touched.
-const RELAY_STACK: usize = 192 * 1024;
+use tracing::{debug, warn};
 
 /// What sessions share.
 pub(crate) struct Context {
@@ -37,6 +29,8 @@ pub(crate) struct Context {
     pub(crate) options: Options,
     pub(crate) stop: Stop,
     pub(crate) spans: Spans,
+    pub(crate) workers: Workers,
+    pub(crate) parking: Parking,
 }
 
 /// How a session that was served by [`serve`](crate::serve) ended.
@@ -100,24 +94,10 @@ pub(crate) fn run(
         span,
     };
     match come {
-        Some(Ok(Some(relaying))) => hand_over(relaying, last),
+        Some(Ok(Some(relaying))) => Parked::go_on(Box::new(Parked { relaying, last })),
         Some(Ok(None)) => last.say(Ok(())),
         Some(Err(error)) => last.say(Err(Some(error))),
         None => last.say(Err(None)),
-    }
-}
-
-/// `None`: it has panicked, which is logged.
-fn caught<T>(work: impl FnOnce() -> T) -> Option<T> {
-    match catch_unwind(AssertUnwindSafe(work)) {
-        Ok(done) => Some(done),
-        Err(panic) => {
-            error!(
-                "ended by a defect of the proxy, please report it: {}",
-                text_of(&*panic)
-            );
-            None
-        }
     }
 }
 
@@ -161,30 +141,64 @@ impl Last {
     }
 }
 
-/// Relays on a thread whose stack no login has touched: touched stacks would be most of what idle sessions hold. Where there
-/// is no thread to be had, this one goes on.
-fn hand_over(relaying: Relaying, last: Last) {
-    let slot = Arc::new(Mutex::new(Some((relaying, last))));
-    let theirs = slot.clone();
-    let begun = thread::Builder::new()
-        .name("relay".to_owned())
-        .stack_size(RELAY_STACK)
-        .spawn(move || relay_handed_over(&theirs));
-    if begun.is_err() {
-        relay_handed_over(&slot);
-    }
+/// A session of a runtime that relays. While nothing moves it needs no thread, and this is all that is left of it.
+pub(crate) struct Parked {
+    relaying: Relaying,
+    last: Last,
 }
 
-fn relay_handed_over(slot: &Mutex<Option<(Relaying, Last)>>) {
-    let taken = slot.lock().unwrap_or_else(PoisonError::into_inner).take();
-    let Some((relaying, last)) = taken else {
-        return;
-    };
-    let ended = last.span.in_scope(|| caught(|| relaying.run()));
-    last.say(match ended {
-        Some(_) => Ok(()),
-        None => Err(None),
-    });
+impl Parked {
+    /// Relays on this thread, until the end or until it is parked.
+    pub(crate) fn go_on(mut self: Box<Self>) {
+        let mut may_park = true;
+        loop {
+            let Relaying { context, relay, .. } = &mut self.relaying;
+            let context = context.clone();
+            let run = || caught(|| relay.run(&context.stop, may_park));
+            match self.last.span.in_scope(run) {
+                Some(None) => match context.parking.park(self) {
+                    Ok(()) => return,
+                    Err(back) => self = back,
+                },
+                Some(Some(relayed)) => return self.end(Some(relayed)),
+                None => return self.end(None),
+            }
+            // There was no room.
+            may_park = false;
+        }
+    }
+
+    /// Tries everything once; `None` at the end.
+    pub(crate) fn turn(mut self: Box<Self>) -> Option<(Box<Self>, Turn)> {
+        let Relaying { context, relay, .. } = &mut self.relaying;
+        let turn = || caught(|| relay.turn(&context.stop));
+        match self.last.span.in_scope(turn) {
+            Some(Turn::Over(relayed)) => self.end(Some(relayed)),
+            Some(turn) => return Some((self, turn)),
+            None => self.end(None),
+        }
+        None
+    }
+
+    pub(crate) fn relay(&self) -> &Relay {
+        &self.relaying.relay
+    }
+
+    /// The client's and the server's.
+    pub(crate) fn sockets(&self) -> [&TcpStream; 2] {
+        self.relaying.relay.sockets()
+    }
+
+    /// `None`: by a defect.
+    fn end(self, relayed: Option<Relayed>) {
+        let Parked { relaying, last } = self;
+        let end = || caught(|| relayed.map(|relayed| relaying.end(relayed)));
+        let ended = last.span.in_scope(end).flatten();
+        last.say(match ended {
+            Some(_) => Ok(()),
+            None => Err(None),
+        });
+    }
 }
 
 /// The client for which a balancer has connected, if it is to be served.
@@ -223,22 +237,27 @@ pub(crate) enum Come {
     Relay(Relaying),
 }
 
-/// A session whose relay is to begin.
+/// A session behind its login.
 pub(crate) struct Relaying {
     context: Arc<Context>,
-    record: Arc<SessionRecord>,
-    client: Stream,
-    server: Stream,
+    relay: Relay,
     login: Arc<str>,
     open: Box<dyn Send + Sync>,
-    drain: Duration,
 }
 
 impl Relaying {
-    /// Relays, on this thread.
-    pub(crate) fn run(self) -> Ended {
-        let stop = &self.context.stop;
-        let relayed = relay(self.client, self.server, stop, self.drain, &self.record);
+    /// Relays on this thread to the end, which is missing only where it cannot be.
+    pub(crate) fn run(mut self) -> Ended {
+        loop {
+            if let Some(relayed) = self.relay.run(&self.context.stop, false) {
+                return self.end(relayed);
+            }
+        }
+    }
+
+    /// Closes the connections and tells the authenticator.
+    fn end(self, relayed: Relayed) -> Ended {
+        drop(self.relay);
         drop(self.open);
         relayed.log(&self.login);
         Ended {
@@ -285,12 +304,9 @@ pub(crate) fn up_to_relay(
             open,
         } => Come::Relay(Relaying {
             context,
-            record,
-            client,
-            server,
+            relay: Relay::new(client, server, record, drain),
             login,
             open,
-            drain,
         }),
         Outcome::Closed { reason, sides } => {
             part(sides);
@@ -379,13 +395,5 @@ impl Leaving {
             }
         }
         Ok(())
-    }
-}
-
-fn text_of(panic: &(dyn Any + Send)) -> &str {
-    match (panic.downcast_ref::<&str>(), panic.downcast_ref::<String>()) {
-        (Some(text), _) => text,
-        (_, Some(text)) => text,
-        _ => "no text",
     }
 }

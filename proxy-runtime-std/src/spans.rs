@@ -22,7 +22,7 @@ impl Spans {
         let (sender, ended) = mpsc::channel::<Span>();
         thread::Builder::new()
             .name("spans".to_owned())
-            .stack_size(crate::session::STACK)
+            .stack_size(crate::workers::STACK)
             .spawn(move || ended.into_iter().for_each(drop))?;
         Ok(Spans(Some(sender)))
     }
