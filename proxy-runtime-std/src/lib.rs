@@ -1,20 +1,20 @@
 //! Drives [`proxy_proto::Session`]s on std sockets and threads, for programs that want no executor.
 //!
 //! Options, listeners and behaviour are those of `proxy-runtime-smol`; the types are the same ones, from
-//! [`proxy_runtime`]. What differs is who waits: here a session is a thread.
+//! [`proxy_runtime`]. What differs is who waits: here a session that has something to do has a thread to itself.
 //!
 //! ```text
 //!  Runtime::apply          accept     one thread per listening socket
 //!     │                      │ a client
 //!     │                      ▼
-//!     │  census ◀─ ticket ─ session   one thread per client; panics end here
-//!     │                      │
+//!     │  census ◀─ ticket ─ session   on a worker: a thread that does one thing at a time, and is kept for the next one
+//!     │                      │        for a while (`workers.rs`); panics end here
 //!     │                      ▼
 //!     │          connect ◀─ pump      until the login is done: sockets, clock and authenticator on one side,
-//!     │                      │        proxy_proto::Session on the other; `connect` is a thread that ends once
-//!     │                      ▼        the server is reached, because resolving a name cannot be interrupted
-//!     │                    relay      from then on: stream to stream, without the session, on a thread whose stack is fresh
-//!     ▼                      ▲
+//!     │                      │        proxy_proto::Session on the other; `connect` is work for another worker, because
+//!     │                      ▼        resolving a name cannot be interrupted
+//!     │                    relay ◀─▶ parking   from then on: stream to stream, without the session; while nothing moves
+//!     ▼                      ▲                 without a worker, too (`parking.rs`)
 //!  Runtime::shutdown ─ stop ─┘        farewell before login, drain in relay, cut at the deadline
 //! ```
 //!
@@ -30,12 +30,20 @@
 //! - **Two busy peers cannot block each other.** Every turn tries to write and to read both sides; a side is read as far
 //!   as the *other* side's backlog allows. After 256 KiB one direction lets the other have its turn.
 //! - **A slow reader is felt by the sender**: a full buffer of 64 KiB is written before the source is read again.
-//! - **TLS needs no lock**, since one thread does both directions of a connection.
+//! - **TLS needs no lock**, since one thread at a time does both directions of a connection.
 //! - **A shutdown wakes everybody** with two socket pairs for the whole runtime, whose ends become readable for good.
-//! - **An idle session holds** a thread's used stack, two sockets and what rustls keeps; buffers are borrowed while bytes
-//!   are in them, and an idle thread uses no CPU.
 //! - **A session's failure is its own.** A panic is caught and logged; accepting goes on when the system is out of
 //!   descriptors or threads.
+//!
+//! # How a session waits without a thread
+//!
+//! Most sessions of a mail proxy do nothing most of the time. A relay of which nothing has moved for 100 ms is parked: what is
+//! left of it are two sockets, what rustls keeps, and a few hundred bytes of its own; buffers are borrowed while bytes are in
+//! them. One thread asks the kernel (`epoll(7)`) for news of all that are parked, and gives a session that has some to a worker,
+//! so that what costs time never happens on the thread that others wait for. Workers are made when all are busy, and end when
+//! there is nothing to do for them: their number is that of the sessions that do something, or have done so just now, and a few.
+//! A session that waits for more than bytes — half closed, its peer not reading, in a drain — keeps its worker. Where there is
+//! no epoll, all do.
 //!
 //! Plaintext is never read ahead, because TLS may begin with the next byte; TLS is, because rustls takes 4 KiB at a time.
 //! The crate is for Unix: it polls socket pairs.

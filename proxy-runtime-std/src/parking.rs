@@ -90,6 +90,11 @@ impl Parking {
             .unwrap_or_default()
     }
 
+    #[cfg(test)]
+    pub(crate) fn count(&self) -> usize {
+        self.lot().as_ref().map_or(0, |lot| lot.parked.len())
+    }
+
     fn lot(&self) -> MutexGuard<'_, Option<Lot>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }

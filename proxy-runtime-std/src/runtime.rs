@@ -126,6 +126,14 @@ impl Runtime {
     }
 }
 
+#[cfg(test)]
+impl Runtime {
+    /// How many sessions have no thread now.
+    pub(crate) fn parked(&self) -> usize {
+        self.context.parking.count()
+    }
+}
+
 impl Drop for Runtime {
     fn drop(&mut self) {
         self.context.stop.raise(Level::Cut);

@@ -158,7 +158,11 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::{sync::mpsc, thread::ThreadId};
+    use proxy_runtime::testing::until;
+    use std::{
+        sync::{Barrier, mpsc},
+        thread::ThreadId,
+    };
 
     fn give(workers: &Workers, work: impl FnOnce() + Send + 'static) {
         assert!(workers.give((), |()| work()).is_ok());
@@ -172,9 +176,10 @@ mod tests {
     }
 
     fn until_free(workers: &Workers, free: usize) {
-        while lock(&workers.0.state).free != free {
-            thread::yield_now();
-        }
+        until("so many free workers", || {
+            let state = lock(&workers.0.state);
+            state.work.is_empty() && state.free == free
+        });
     }
 
     #[test]
@@ -207,7 +212,7 @@ mod tests {
     #[test]
     fn work_that_comes_all_at_once_is_done_at_once_and_few_threads_are_kept() {
         let workers = Workers::default();
-        let all = Arc::new(std::sync::Barrier::new(2 * KEPT + 1));
+        let all = Arc::new(Barrier::new(2 * KEPT + 1));
         for _ in 0..2 * KEPT {
             let all = all.clone();
             give(&workers, move || {

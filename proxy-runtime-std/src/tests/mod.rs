@@ -1,5 +1,6 @@
 //! The tests of all runtimes, over this one.
 
+mod parking;
 mod threads;
 
 use crate::{
