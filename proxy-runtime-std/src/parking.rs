@@ -84,9 +84,9 @@ impl Parking {
     }
 
     /// Takes all sessions out; from now on there is no room.
-    fn close(&self) -> Vec<Box<Parked>> {
+    fn close(&self) -> Vec<Parked> {
         let lot = self.lot().take();
-        lot.map(|lot| lot.parked.into_values().collect())
+        lot.map(|lot| lot.parked.into_values().map(|session| *session).collect())
             .unwrap_or_default()
     }
 
@@ -122,15 +122,15 @@ pub(crate) fn attend(context: &Context) {
         }
     }
     let mut left = context.parking.close();
-    left.extend(woken);
+    left.extend(woken.into_iter().map(|session| *session));
     take_turns(left, context);
 }
 
 /// Goes on with all the sessions until they have ended.
-fn take_turns(mut sessions: Vec<Box<Parked>>, context: &Context) {
+fn take_turns(mut sessions: Vec<Parked>, context: &Context) {
     while !sessions.is_empty() {
         let mut again = false;
-        let turn = |session: Box<Parked>| {
+        let turn = |session: Parked| {
             let (session, turn) = session.turn()?;
             again |= matches!(turn, Turn::Again);
             Some(session)

@@ -94,7 +94,10 @@ pub(crate) fn run(
         span,
     };
     match come {
-        Some(Ok(Some(relaying))) => Parked::go_on(Box::new(Parked { relaying, last })),
+        Some(Ok(Some(relaying))) => Parked::go_on(Box::new(Parked {
+            relaying: *relaying,
+            last,
+        })),
         Some(Ok(None)) => last.say(Ok(())),
         Some(Err(error)) => last.say(Err(Some(error))),
         None => last.say(Err(None)),
@@ -169,7 +172,7 @@ impl Parked {
     }
 
     /// Tries everything once; `None` at the end.
-    pub(crate) fn turn(mut self: Box<Self>) -> Option<(Box<Self>, Turn)> {
+    pub(crate) fn turn(mut self) -> Option<(Self, Turn)> {
         let Relaying { context, relay, .. } = &mut self.relaying;
         let turn = || caught(|| relay.turn(&context.stop));
         match self.last.span.in_scope(turn) {
@@ -234,7 +237,7 @@ fn named_client(
 /// How far a session has come on the thread where it began.
 pub(crate) enum Come {
     End(Ended),
-    Relay(Relaying),
+    Relay(Box<Relaying>),
 }
 
 /// A session behind its login.
@@ -302,12 +305,12 @@ pub(crate) fn up_to_relay(
             server,
             login,
             open,
-        } => Come::Relay(Relaying {
+        } => Come::Relay(Box::new(Relaying {
             context,
             relay: Relay::new(client, server, record, drain),
             login,
             open,
-        }),
+        })),
         Outcome::Closed { reason, sides } => {
             part(sides);
             Come::End(Ended::before_login(reason.to_string()))
