@@ -49,7 +49,11 @@ function on_message(text, message)
 end
 
 -- A part that is fetched by itself comes without its header: how it is encoded has to be seen from its text.
-function on_part(text)
+function on_part(text, part)
+  -- A piece, as in BODY[1]<0>: one that is shorter than it should be looks like the last one, and the rest would be missing.
+  if part.section:find("<", 1, true) then
+    return
+  end
   local function with(decode, encode)
     local plain = decode(text)
     local changed = edit(plain:find("<[%a!/]") ~= nil)(plain)

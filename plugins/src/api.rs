@@ -1,6 +1,9 @@
 //! What a script finds in its environment beside Lua's libraries: `params`, `session`, `proxy`, `log`.
 
-use crate::load::{Loaded, Place};
+use crate::{
+    budget::Budget,
+    load::{Loaded, Place},
+};
 use mlua::{Error, Lua, LuaString, MultiValue, Result, Table, Value};
 use proxy_proto::{Side, filter::Opened};
 use std::{
@@ -56,6 +59,7 @@ pub(crate) fn given(
     place: &Place,
     opened: &Opened,
     sent: &Arc<Sent>,
+    budget: &Arc<Budget>,
 ) -> Result<Table> {
     let given = lua.create_table()?;
     given.raw_set("params", lua.create_table_from(plugin.params.clone())?)?;
@@ -85,13 +89,20 @@ pub(crate) fn given(
     let log = lua.create_table()?;
     let lines = Arc::new(AtomicU32::new(0));
     for (name, line) in LEVELS {
-        let (script, lines) = (plugin.name.clone(), lines.clone());
+        let (script, lines, budget) = (plugin.name.clone(), lines.clone(), budget.clone());
         let write = move |lua: &Lua, values: MultiValue| {
-            let text = joined(lua, values)?;
-            match lines.fetch_add(1, Ordering::Relaxed) {
-                ..LINES => line(&format!("{script}: {text}")),
-                LINES => warn!("{script}: logs too much: no more of it in this session"),
-                // It cannot come round: each line takes a call, and calls take time.
+            // `tostring` may call the script, and that may log.
+            let _nested = budget.nest()?;
+            match lines.load(Ordering::Relaxed) {
+                ..LINES => {
+                    let text = joined(lua, values)?;
+                    lines.fetch_add(1, Ordering::Relaxed);
+                    line(&format!("{script}: {text}"));
+                }
+                LINES => {
+                    lines.fetch_add(1, Ordering::Relaxed);
+                    warn!("{script}: logs too much: no more of it in this session");
+                }
                 _ => {}
             }
             Ok(())
@@ -123,14 +134,17 @@ fn joined(lua: &Lua, values: MultiValue) -> Result<String> {
         if !text.is_empty() {
             text.push(' ');
         }
-        match value {
-            Value::String(string) => text.push_str(&string.to_string_lossy()),
+        let shown = match value {
+            Value::String(string) => string,
             value => {
                 let tostring: mlua::Function = lua.globals().raw_get("tostring")?;
-                let shown: LuaString = tostring.call(value)?;
-                text.push_str(&shown.to_string_lossy());
+                tostring.call(value)?
             }
-        }
+        };
+        // No more of it than a line can show: four bytes for each character.
+        let bytes = shown.as_bytes();
+        let most = bytes.len().min(4 * LINE + 4);
+        text.push_str(&String::from_utf8_lossy(&bytes[..most]));
         if text.len() > 4 * LINE {
             break;
         }

@@ -1,6 +1,7 @@
 //! How much processor time a session's scripts may use.
 
 use std::{
+    cell::Cell,
     fmt,
     sync::{
         Mutex, MutexGuard, PoisonError,
@@ -33,6 +34,8 @@ pub(crate) struct Budget {
     allowed: AtomicU64,
     running: AtomicBool,
     nested: AtomicUsize,
+    /// Bytes that levels hold outside of Lua's memory.
+    held: AtomicUsize,
     /// How the running call has been told to stop.
     exhausted: Mutex<Option<String>>,
 }
@@ -50,11 +53,33 @@ impl fmt::Display for Exhausted {
 impl std::error::Error for Exhausted {}
 
 /// A level; see [`Budget::nest`].
-pub(crate) struct Nested<'a>(&'a AtomicUsize);
+pub(crate) struct Nested<'a> {
+    budget: &'a Budget,
+    held: Cell<usize>,
+}
+
+impl Nested<'_> {
+    /// This level holds so many bytes now, outside of Lua's memory.
+    ///
+    /// # Errors
+    /// When all levels together hold more than scripts may have.
+    pub(crate) fn holds(&self, bytes: usize) -> mlua::Result<()> {
+        let held = &self.budget.held;
+        held.fetch_sub(self.held.replace(bytes), Ordering::Relaxed);
+        let before = held.fetch_add(bytes, Ordering::Relaxed);
+        match before.saturating_add(bytes) > self.budget.memory {
+            true => Err(mlua::Error::MemoryError("not enough memory".to_owned())),
+            false => Ok(()),
+        }
+    }
+}
 
 impl Drop for Nested<'_> {
     fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
+        self.budget
+            .held
+            .fetch_sub(self.held.get(), Ordering::Relaxed);
+        self.budget.nested.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -69,6 +94,7 @@ impl Budget {
             allowed: AtomicU64::new(nanos(SESSION)),
             running: AtomicBool::new(false),
             nested: AtomicUsize::new(0),
+            held: AtomicUsize::new(0),
             exhausted: Mutex::new(None),
         }
     }
@@ -98,7 +124,10 @@ impl Budget {
     /// When it is too deep.
     pub(crate) fn nest(&self) -> mlua::Result<Nested<'_>> {
         let before = self.nested.fetch_add(1, Ordering::Relaxed);
-        let nested = Nested(&self.nested);
+        let nested = Nested {
+            budget: self,
+            held: Cell::new(0),
+        };
         match before < NESTED {
             true => Ok(nested),
             false => Err(mlua::Error::runtime(format!(
@@ -197,6 +226,24 @@ mod tests {
         assert!(budget.check().is_ok(), "between calls nothing is counted");
         budget.begin(0);
         assert!(!budget.is_exhausted());
+    }
+
+    #[test]
+    fn levels_share_the_memory() {
+        let budget = Budget::new(Duration::from_secs(1), 100);
+        let outer = budget.nest().unwrap();
+        outer.holds(50).unwrap();
+        outer.holds(60).unwrap();
+        {
+            let inner = budget.nest().unwrap();
+            inner.holds(40).unwrap();
+            assert!(inner.holds(41).is_err());
+        }
+        outer.holds(100).unwrap();
+        let levels: Vec<_> = (1..NESTED).map(|_| budget.nest().unwrap()).collect();
+        assert!(budget.nest().is_err());
+        drop(levels);
+        assert!(budget.nest().is_ok());
     }
 
     #[test]

@@ -14,16 +14,23 @@ use proxy_proto::{
     Side,
     filter::{Failed, Opened},
 };
-use std::sync::{
-    Arc,
-    atomic::{AtomicU32, AtomicUsize, Ordering},
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering},
+    },
+    time::{Duration, Instant},
 };
 
 /// Instructions between two looks at memory.
 const INSTRUCTIONS: u32 = 200;
 
-/// Such looks between two at the time; where much memory has moved, it is looked at at once.
+/// Such looks between two at the processor's time, which is a call of the system's. Where much memory has moved, or the clock on
+/// the wall says that instructions were slow ones, it is looked at at once.
 const LOOKS: u32 = 5;
+
+/// What counts as slow.
+const SLOW: Duration = Duration::from_millis(2);
 
 /// What counts as much: a few instructions can copy it many times.
 const MOVED: usize = 256 * 1024;
@@ -51,11 +58,17 @@ impl Vm {
             lua.set_memory_limit(limits.memory)?;
             let watched = budget.clone();
             let (looks, seen) = (AtomicU32::new(0), AtomicUsize::new(0));
+            let (begin, last) = (Instant::now(), AtomicU64::new(0));
             let every = HookTriggers::new().every_nth_instruction(INSTRUCTIONS);
             lua.set_hook(every, move |lua, running| {
                 let used = lua.used_memory();
                 let look = looks.fetch_add(1, Ordering::Relaxed);
-                if look % LOOKS != 0 && used.abs_diff(seen.load(Ordering::Relaxed)) < MOVED {
+                let now = u64::try_from(begin.elapsed().as_micros()).unwrap_or(u64::MAX);
+                let gone = now.saturating_sub(last.swap(now, Ordering::Relaxed));
+                if look % LOOKS != 0
+                    && used.abs_diff(seen.load(Ordering::Relaxed)) < MOVED
+                    && Duration::from_micros(gone) < SLOW
+                {
                     return Ok(VmState::Continue);
                 }
                 seen.store(used, Ordering::Relaxed);
@@ -111,7 +124,7 @@ impl Script {
     ) -> Result<Self, Failed> {
         let sent = Sent::new(plugin.limits.output());
         let prepared = || {
-            let given = api::given(&vm.lua, plugin, place, opened, &sent)?;
+            let given = api::given(&vm.lua, plugin, place, opened, &sent, &vm.budget)?;
             let environment: Table = vm.environment.call(given)?;
             let whole = vm
                 .lua

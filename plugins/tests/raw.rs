@@ -203,6 +203,38 @@ fn no_script_runs_for_ever() {
         "local function f(s) return (regex.gsub(s, '.', f)) end f('x')",
         "local function f(s) return (mime.edit_text(s, f)) end f('Subject: x\\r\\n\\r\\nx')",
         "string.format('%99999s', 'x')",
+        "return ('x'):rep(1000000):find('[' .. ('a'):rep(10000000) .. ']')",
+        "return ('x'):rep(1000000):find('[' .. ('a'):rep(10000000) .. ']*b')",
+        "return ('x'):rep(1000000):find('.-[' .. ('a'):rep(10000000) .. ']')",
+        "return ('x'):rep(1000000):find('%f[' .. ('a'):rep(10000000) .. ']')",
+        "local s = ('x'):rep(5000000) while true do utf8.len(s) end",
+        "local t = table.pack(('x'):rep(100000):byte(1, 1000)) while true do table.concat(t) end",
+        "while true do log.info(('x'):rep(1000)) end",
+        "local m = {} m.__tostring = function(t) log.info(t) return 'x' end log.info(setmetatable({}, m)) error('end')",
+        "local m = {} m.__tostring = function(t) print(t, t) return 'x' end print(setmetatable({}, m)) error('end')",
+        "local m = {} m.__index = function(t, k) return ('x'):gsub('x', setmetatable({}, m)) end ('x'):gsub('x', setmetatable({}, m)) error('end')",
+        "error(setmetatable({}, {__tostring = function() while true do end end}))",
+        "error(setmetatable({}, {__tostring = function() error('again') end}))",
+        "error(setmetatable({}, {__name = ('x'):rep(1000000)}))",
+        "error()",
+        "error(('x'):rep(1000000))",
+        "local f = function() error(setmetatable({}, {__tostring = function() while true do end end})) end ('x'):gsub('x', f)",
+        "local function f() return 1 + f() end f()",
+        "local t = setmetatable({}, {__index = function(t, k) return t[k .. k] end}) return t.x",
+        "local t = {} t.__index = t setmetatable(t, t) return t.x",
+        "local t = setmetatable({}, {__lt = function(a, b) return a < b end}) return t < t",
+        "local t = {} for i = 1, 200 do t = setmetatable({}, {__index = t}) end while true do local x = t.x end",
+        "coroutine.wrap(function() while true do end end)()",
+        "load('while true do end')()",
+        "setmetatable({}, setmetatable({}, {__index = {__gc = print}})).x()",
+        "getmetatable(select(2, pcall(proxy.send_to_client, nil))).__gc()",
+        "getmetatable('').__index = nil",
+        "string.rep(('x'):rep(1000), 1 << 61)",
+        "('x'):rep(1 << 20):byte(1, -1)",
+        "select(-1 << 62, 1)",
+        "string.format(('%d'):rep(100000), 1)",
+        "string.format('%.99999f', 1)",
+        "tostring(setmetatable({}, {__tostring = function() return 5 end}))",
     ] {
         let script = format!("function from_client(bytes)\n {body}\nend");
         let mut world = World::with(&[("test.lua max_time=30", &script)]);
@@ -226,6 +258,20 @@ fn memory_is_bounded() {
         "return ('x'):rep(1 << 20):gsub('x', ('y'):rep(1000))",
         "while true do pcall(function() local t = {} for i = 1, 1e9 do t[i] = ('x'):rep(1000) .. i end end) end",
         "local t = {} for i = 1, 1e9 do proxy.send_to_client(('x'):rep(100000)) end",
+        "local function f() return ('x'):rep(2000000) end return ('a'):rep(100):gsub('a', f)",
+        "local function f() return ('x'):rep(2000000) end return regex.gsub(('a'):rep(100), 'a', f)",
+        "local big, level = ('x'):rep(1000000), 0
+         local function f()
+           level = level + 1
+           local result = level < 16 and ('aa'):gsub('a', {a = big}) and ('aab'):gsub('.', function(c) return c == 'a' and big or f() end)
+           return result or 'x'
+         end
+         f() error('only that')",
+        "local part = '--b\\r\\n\\r\\nx\\r\\n'
+         return mime.edit_text('Content-Type: multipart/mixed; boundary=b\\r\\n\\r\\n' .. part:rep(50), function() return ('x'):rep(1000000) end)",
+        "return table.concat({('x'):rep(3000000), ('y'):rep(3000000), ('z'):rep(3000000)})",
+        "local t = {} for i = 1, 1e9 do t[i] = {} end",
+        "return string.format(('%s'):rep(50), table.unpack((function() local t = {} for i = 1, 50 do t[i] = ('x'):rep(1000000) .. i end return t end)()))",
     ] {
         let script = format!("function from_client(bytes)\n {body}\nend");
         let mut world = World::with(&[("test.lua max_memory=8M max_time=20000", &script)]);

@@ -369,6 +369,9 @@ fn safe_links_are_restored_in_parts_that_are_fetched_by_themselves() {
     for text in ["", "a=3Db", "QUJD", "x?a=20&b=3D http://example.com\r\n"] {
         assert_eq!(part(text), text);
     }
+    // Pieces of a message are put together by the mail program, and must not change their length.
+    let piece = format!("* 1 FETCH (BODY[1]<0> {{{}}}\r\n{SAFE})\r\n", SAFE.len());
+    assert_eq!(world.pass(S, &piece).0, piece);
 }
 
 #[test]

@@ -14,7 +14,7 @@ SERVICE_ACCOUNT = "service@project.real.test"
 class Stage:
     """`with Stage() as stage:` starts it all and ends it all. `stage.accounts` maps login names to
     passwords, `stage.secrets` OAuth client names to their secrets; both are new in every run. `stage.big`
-    is the 25 MB message in alice's inbox."""
+    is the 25 MB message in alice's inbox, `stage.compresses` whether Dovecot knows COMPRESS=DEFLATE."""
 
     def __init__(self, keep=False):
         self.keep = keep
@@ -147,7 +147,8 @@ class Stage:
         rootless = ["default_internal_user = " + me, "default_login_user = " + me, "default_internal_group = " + group]
         rootless += ["service %s {\n  chroot =\n}" % name for name in ("anvil", "imap-login", "pop3-login", "submission-login")]
         values = {name.upper(): port for name, port in self.port.items()}
-        values.update(DIR=self.dir, USER="mail" if root else me, GROUP="mail" if root else group,
+        self.compresses = any(pathlib.Path(folder, "dovecot/modules/lib30_imap_zlib_plugin.so").exists() for folder in ("/usr/lib", "/usr/lib64", "/usr/local/lib"))
+        values.update(COMPRESS="mail_plugins = imap_zlib" if self.compresses else "", DIR=self.dir, USER="mail" if root else me, GROUP="mail" if root else group,
                       ROOTLESS="" if root else "\n".join(rootless))
         text = (HERE / "dovecot.conf").read_text()
         for name, value in values.items():
@@ -250,8 +251,9 @@ class SinkSession(socketserver.StreamRequestHandler):
                         return
                     body.append(text[1:] if text.startswith(b".") else text)
                 try:
-                    with smtplib.LMTP("127.0.0.1", self.server.lmtp) as lmtp:
-                        lmtp.sendmail(sender, recipients, b"".join(body))
+                    for recipient in recipients:  # LMTP answers for each of them, and smtplib reads one answer
+                        with smtplib.LMTP("127.0.0.1", self.server.lmtp) as lmtp:
+                            lmtp.sendmail(sender, [recipient], b"".join(body))
                     say("250 2.0.0 delivered")
                 except (OSError, smtplib.SMTPException) as error:
                     say("451 4.3.0 not delivered: %s" % str(error).replace("\r", " ").replace("\n", " "))

@@ -126,7 +126,7 @@ fn gsub(
     most: i64,
     budget: &Budget,
 ) -> Result<(Option<Vec<u8>>, i64)> {
-    let _nested = budget.nest()?;
+    let nested = budget.nest()?;
     let text = text.as_bytes();
     let (mut new, mut copied, mut count) = (Vec::new(), 0, 0);
     for found in regex.captures_iter(&text) {
@@ -158,9 +158,7 @@ fn gsub(
                 }
             }
         }
-        if new.len() > budget.memory() {
-            return Err(Error::MemoryError("not enough memory".to_owned()));
-        }
+        nested.holds(new.len())?;
     }
     if count == 0 {
         return Ok((None, 0));

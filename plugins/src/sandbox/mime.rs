@@ -1,6 +1,6 @@
 //! `mime`: the text parts of messages, decoded and encoded again (RFC 2045, RFC 2046).
 
-use crate::budget::Budget;
+use crate::budget::{Budget, Nested};
 use base64::{
     Engine,
     alphabet::STANDARD,
@@ -36,16 +36,22 @@ pub(super) fn library(lua: &Lua, budget: &Arc<Budget>) -> Result<Table> {
     add("decode_quoted_printable", decode_quoted_printable)?;
     let budget = budget.clone();
     let edit = move |lua: &Lua, arguments| {
-        let _nested = budget.nest()?;
-        edit_text(lua, arguments)
+        let nested = budget.nest()?;
+        edit_text(lua, &nested, arguments)
     };
     library.raw_set("edit_text", lua.create_function(edit)?)?;
     Ok(library)
 }
 
-fn edit_text(lua: &Lua, (message, function): (LuaString, Function)) -> Result<MultiValue> {
+fn edit_text(
+    lua: &Lua,
+    nested: &Nested<'_>,
+    (message, function): (LuaString, Function),
+) -> Result<MultiValue> {
     let mut editor = Editor {
         lua,
+        nested,
+        held: 0,
         function,
         parts: 0,
         changed: 0,
@@ -62,6 +68,9 @@ fn edit_text(lua: &Lua, (message, function): (LuaString, Function)) -> Result<Mu
 
 struct Editor<'a> {
     lua: &'a Lua,
+    nested: &'a Nested<'a>,
+    /// Octets of changed parts.
+    held: usize,
     function: Function,
     parts: usize,
     changed: i64,
@@ -178,6 +187,8 @@ impl Editor<'_> {
             }
         };
         self.changed += 1;
+        self.held = self.held.saturating_add(new.len());
+        self.nested.holds(self.held)?;
         Ok(Some(match &*header.encoding {
             "base64" => {
                 let mut text = encode_base64(&new);

@@ -99,7 +99,13 @@ impl<'a> Matcher<'a> {
     }
 
     fn step(&mut self) -> Result<(), Trouble> {
-        self.steps += 1;
+        self.steps(1)
+    }
+
+    /// Something that takes as long as so many steps, such as a look at a long set.
+    fn steps(&mut self, count: usize) -> Result<(), Trouble> {
+        let count = u32::try_from(count).unwrap_or(STEPS).min(STEPS);
+        self.steps += count;
         if self.steps >= STEPS {
             self.steps = 0;
             if self.budget.check().is_err() {
@@ -154,6 +160,7 @@ impl<'a> Matcher<'a> {
                             return trouble("missing '[' after '%f' in pattern");
                         }
                         let end = self.class_end(p)?;
+                        self.steps((end - p) / 8)?;
                         let before = match s {
                             0 => 0,
                             _ => self.subject[s - 1],
@@ -178,6 +185,7 @@ impl<'a> Matcher<'a> {
                 _ => {}
             }
             let end = self.class_end(p)?;
+            self.steps((end - p) / 8)?;
             let suffix = self.p(end);
             if !self.single(s, p, end) {
                 if matches!(suffix, b'*' | b'?' | b'-') {
@@ -248,9 +256,7 @@ impl<'a> Matcher<'a> {
             Some((at, Length::Of(length))) => (*at, *length),
         };
         // As many steps as bytes, near enough.
-        for _ in 0..length / 64 {
-            self.step()?;
-        }
+        self.steps(length / 64)?;
         let text = &self.subject[at..at + length];
         Ok(self.subject[s..].starts_with(text).then_some(s + length))
     }
@@ -282,7 +288,7 @@ impl<'a> Matcher<'a> {
     fn most(&mut self, s: usize, p: usize, end: usize) -> Result<Option<usize>, Trouble> {
         let mut last = s;
         while self.single(last, p, end) {
-            self.step()?;
+            self.steps(1 + (end - p) / 8)?;
             last += 1;
         }
         loop {
@@ -302,6 +308,7 @@ impl<'a> Matcher<'a> {
             if let Some(found) = self.go_on(s, end + 1)? {
                 return Ok(Some(found));
             }
+            self.steps((end - p) / 8)?;
             if !self.single(s, p, end) {
                 return Ok(None);
             }

@@ -270,7 +270,7 @@ fn gmatch(lua: &Lua, budget: &Arc<Budget>, arguments: &Arguments) -> Answer {
 }
 
 fn gsub(lua: &Lua, budget: &Arc<Budget>, arguments: &Arguments) -> Answer {
-    let _nested = budget.nest()?;
+    let nested = budget.nest()?;
     let subject_string = arguments.string(lua, 1, "gsub")?;
     let pattern = arguments.string(lua, 2, "gsub")?;
     let replacement = match arguments.get(3) {
@@ -287,8 +287,6 @@ fn gsub(lua: &Lua, budget: &Arc<Budget>, arguments: &Arguments) -> Answer {
         .unwrap_or(i64::MAX)
         .saturating_add(1);
     let most = arguments.integer(lua, 4, "gsub", most)?;
-    // What a script collects here counts as its memory does.
-    let limit = budget.memory();
     let (anchored, pattern) = unanchored(&pattern);
     let mut matcher = Matcher::new(&subject, pattern, budget);
     let mut result = Vec::new();
@@ -299,11 +297,8 @@ fn gsub(lua: &Lua, budget: &Arc<Budget>, arguments: &Arguments) -> Answer {
                 count += 1;
                 result.extend_from_slice(&subject[copied..at]);
                 changed |= replacement.append(lua, &matcher, (at, end), &mut result)?;
-                if result.len() > limit {
-                    return Err(Failure::Lua(Error::MemoryError(
-                        "not enough memory".to_owned(),
-                    )));
-                }
+                // What is collected here counts as the script's memory does.
+                nested.holds(result.len())?;
                 at = end;
                 copied = end;
                 last = Some(end);

@@ -10,7 +10,10 @@ pub fn seeds(transcript: &Transcript) -> Vec<(&'static str, Vec<u8>)> {
     let config = &transcript.config;
     let own = super::target_of(config.protocol);
     let both = |side| matches!(side, Side::Client | Side::Server);
-    let mut seeds = vec![("operations", operations(transcript))];
+    let mut seeds = vec![
+        ("operations", operations(transcript)),
+        ("framers", super::framers::seed(transcript)),
+    ];
     for (target, extra, said) in [
         ("input", 0, &both as &dyn Fn(Side) -> bool),
         (own, 0, &both),
@@ -23,10 +26,11 @@ pub fn seeds(transcript: &Transcript) -> Vec<(&'static str, Vec<u8>)> {
 }
 
 /// The inputs that scripted clients give: every script of a protocol, against a scripted server, once as what the fuzzer
-/// says and once as what is said for it.
+/// says and once as what is said for it; and what peers say after the login.
 pub fn scripts(protocol: Protocol) -> Vec<(&'static str, Vec<u8>)> {
     let config = SessionConfig::new(protocol);
-    let mut seeds = Vec::new();
+    let open = super::framers::dialogues(protocol);
+    let mut seeds: Vec<_> = open.into_iter().map(|seed| ("framers", seed)).collect();
     for (at, script) in (0u8..).zip(client_scripts(protocol)) {
         let both = SCRIPTED_SERVER | SCRIPTED_CLIENT | at << 2;
         let header = Header::write(&config, 1, both);

@@ -218,6 +218,11 @@ pub(super) fn stuffed(text: &[u8]) -> Vec<u8> {
     data
 }
 
+fn growth(before: usize, after: usize) -> i64 {
+    let signed = |length: usize| i64::try_from(length).unwrap_or(i64::MAX);
+    signed(after).saturating_sub(signed(before))
+}
+
 fn line_end(bytes: &[u8]) -> usize {
     bytes
         .iter()
@@ -243,6 +248,8 @@ pub(super) struct Collected {
     pub(super) plan: Plan,
     data: Vec<u8>,
     scanned: usize,
+    /// By how many octets what came out is longer than what went in; dots that are doubled do not count.
+    grown: i64,
 }
 
 impl Collected {
@@ -251,7 +258,13 @@ impl Collected {
             plan,
             data: Vec::new(),
             scanned: 0,
+            grown: 0,
         }
+    }
+
+    /// By how many octets the text has grown so far; negative where it has become shorter.
+    pub(super) fn grown(&self) -> i64 {
+        self.grown
     }
 
     /// What was collected when nothing more comes.
@@ -287,10 +300,15 @@ impl Collected {
         if done {
             let data = std::mem::take(&mut self.data);
             let end = data.len().saturating_sub(3);
-            let change = desk.content(self.plan, &unstuffed(&data[..end]), about)?;
+            let text = unstuffed(&data[..end]);
+            let change = desk.content(self.plan, &text, about)?;
             return Ok(match change {
                 Change::Keep => Dotted::Whole(data),
-                Change::Replace(text) => Dotted::Whole(stuffed(&text)),
+                Change::Replace(new) => {
+                    let new = stuffed(&new);
+                    self.grown = growth(text.len(), unstuffed(&new[..new.len() - 3]).len());
+                    Dotted::Whole(new)
+                }
                 Change::Drop(answer) => Dotted::Dropped(answer),
             });
         }
@@ -308,8 +326,9 @@ impl Collected {
         let data = std::mem::take(&mut self.data);
         let end = end.unwrap_or(data.len());
         // A header's lines do not begin with dots; one that does is doubled as before.
+        let text = unstuffed(&data[..end]);
         let header = match end <= desk.bounds.header {
-            true => desk.units.header(&unstuffed(&data[..end]), about)?,
+            true => desk.units.header(&text, about)?,
             false => {
                 desk.units.passes_unseen("header", about);
                 None
@@ -320,6 +339,7 @@ impl Collected {
             Some(header) => {
                 let mut new = stuffed(&header);
                 new.truncate(new.len() - 3);
+                self.grown = growth(text.len(), unstuffed(&new).len());
                 new.extend_from_slice(&data[end..]);
                 new
             }

@@ -200,3 +200,82 @@ impl Units for Kept {
         Vec::new()
     }
 }
+
+/// `+OK n octets` says what length the message has that follows.
+#[test]
+fn pop_sizes_follow_changed_messages() {
+    let status = |wants: Wants, bounds: Bounds, status: &str, body: &str| {
+        let retrieved = format!("{status}\r\n{body}.\r\n");
+        let dialogue = [
+            (Side::Server, "+OK\r\n"),
+            (Side::Client, "RETR 1\r\nQUIT\r\n"),
+            (Side::Server, &*retrieved),
+            (Side::Server, "+OK 5 bye\r\n"),
+        ];
+        let act = |kind: &str, text: &[u8]| match kind {
+            // A line more, whose dot is doubled on its way; and a shorter one.
+            "header" => Change::Replace([b".x: y\r\n", text].concat()),
+            "message" => Change::Replace(
+                String::from_utf8_lossy(text)
+                    .replace("long", "")
+                    .into_bytes(),
+            ),
+            _ => Change::Keep,
+        };
+        let (client, ..) = at_any_size(Protocol::Pop, wants, bounds, act, &dialogue);
+        let client = client.strip_prefix("+OK\r\n").unwrap();
+        let client = client.strip_suffix("+OK 5 bye\r\n").unwrap();
+        let (line, text) = client.split_once("\r\n").unwrap();
+        let octets = text
+            .strip_suffix(".\r\n")
+            .unwrap()
+            .replace("\r\n..", "\r\n.");
+        (
+            line.to_owned(),
+            octets.strip_prefix('.').map_or(octets.len(), str::len),
+        )
+    };
+    let body = "A: b\r\n\r\n..a long line\r\n";
+    let given = body.len() - 1;
+    let only = |header, message| Wants {
+        header,
+        message,
+        ..Wants::default()
+    };
+    for (wants, grown) in [
+        (only(true, true), 7 - 4),
+        (only(true, false), 7),
+        (only(false, true), -4),
+    ] {
+        let size = given.checked_add_signed(grown).unwrap();
+        let (line, real) = status(
+            wants,
+            Bounds::default(),
+            &format!("+OK {given} octets"),
+            body,
+        );
+        assert_eq!(line, format!("+OK {size} octets"));
+        assert_eq!(real, size);
+    }
+    // Too long to be looked at: all of it stays.
+    let bounds = Bounds {
+        message: 10,
+        ..Bounds::default()
+    };
+    let (line, real) = status(
+        only(false, true),
+        bounds,
+        &format!("+OK {given} octets"),
+        body,
+    );
+    assert_eq!((line, real), (format!("+OK {given} octets"), given));
+    // Where no size stands there is none to correct.
+    for text in [
+        "+OK",
+        "+OK message follows",
+        "+OK 3rd message",
+        "+OK 99999999999999999999 octets",
+    ] {
+        assert_eq!(status(ALL, Bounds::default(), text, body).0, text);
+    }
+}

@@ -34,6 +34,8 @@ enum State {
     },
     /// A message up to the dot.
     Body {
+        /// Its status line, until it shows what length the message has.
+        status: Vec<u8>,
         collected: Box<Collected>,
         dots: Dots,
         about: Box<Message>,
@@ -119,7 +121,8 @@ impl Pop {
         Ok(())
     }
 
-    fn response(&mut self, text: &[u8], out: &mut Output) -> Result<(), Failed> {
+    /// A response; what the client gets of it.
+    fn response(&mut self, text: Vec<u8>, out: &mut Output) -> Result<Vec<u8>, Failed> {
         let current = self.replies.current();
         let whose = current.map_or(Whose::Client, |(_, _, whose)| whose);
         let about = Response {
@@ -128,16 +131,14 @@ impl Pop {
             ok: text.starts_with(b"+OK"),
             ..Response::default()
         };
-        let change = self.desk.response(text, &about)?;
+        let change = self.desk.response(&text, &about)?;
         self.send_own(out);
-        if !about.own {
-            match change {
-                Change::Keep => out.send(Side::Client, text),
-                Change::Replace(text) => out.send_owned(Side::Client, text),
-                Change::Drop(_) => {}
-            }
-        }
-        Ok(())
+        Ok(match change {
+            _ if about.own => Vec::new(),
+            Change::Keep => text,
+            Change::Replace(text) => text,
+            Change::Drop(_) => Vec::new(),
+        })
     }
 
     /// A reply is through.
@@ -164,7 +165,8 @@ impl Pop {
                     None => (String::new(), false),
                 };
                 if !lines || !line.starts_with(b"+OK") {
-                    self.response(&line, out)?;
+                    let line = self.response(line, out)?;
+                    out.send_owned(Side::Client, line);
                     self.answered(out);
                     return Ok(used);
                 }
@@ -180,7 +182,7 @@ impl Pop {
                         return Ok(used);
                     }
                 };
-                self.response(&line, out)?;
+                let status = self.response(line, out)?;
                 let about = Message::new(Side::Client, command);
                 let mut plan = self.desk.plan(Kind::Message, None, &about);
                 if command == "TOP" {
@@ -190,6 +192,7 @@ impl Pop {
                     };
                 }
                 self.state = State::Body {
+                    status,
                     collected: Box::new(Collected::new(plan)),
                     dots: Dots::default(),
                     about: Box::new(about),
@@ -222,7 +225,8 @@ impl Pop {
             }
         } else if done {
             let text = std::mem::take(text);
-            self.response(&text, out)?;
+            let text = self.response(text, out)?;
+            out.send_owned(Side::Client, text);
             self.answered(out);
         }
         Ok(used)
@@ -230,6 +234,7 @@ impl Pop {
 
     fn body(&mut self, bytes: &[u8], out: &mut Output) -> Result<usize, Failed> {
         let State::Body {
+            status,
             collected,
             dots,
             about,
@@ -242,7 +247,15 @@ impl Pop {
         let own = matches!(self.replies.current(), Some((_, _, Whose::Own)));
         match result {
             Dotted::More | Dotted::Dropped(_) => {}
-            Dotted::Go(data) | Dotted::Whole(data) if !own => out.send_owned(Side::Client, data),
+            Dotted::Go(data) | Dotted::Whole(data) if !own => {
+                let mut status = std::mem::take(status);
+                // A number behind TOP would be another one.
+                if about.command == "RETR" {
+                    status = corrected(status, collected.grown());
+                }
+                out.send_owned(Side::Client, status);
+                out.send_owned(Side::Client, data);
+            }
             Dotted::Go(_) | Dotted::Whole(_) => {}
         }
         self.send_own(out);
@@ -250,6 +263,24 @@ impl Pop {
             self.answered(out);
         }
         Ok(used)
+    }
+}
+
+/// `+OK 320 octets` for a message that has grown by so many octets. Other texts stay as they are.
+fn corrected(status: Vec<u8>, grown: i64) -> Vec<u8> {
+    let Some(rest) = status.strip_prefix(b"+OK ").filter(|_| grown != 0) else {
+        return status;
+    };
+    let digits = rest.iter().take_while(|byte| byte.is_ascii_digit()).count();
+    let (number, behind) = rest.split_at(digits);
+    let size = std::str::from_utf8(number)
+        .ok()
+        .and_then(|number| number.parse::<i64>().ok());
+    match size.and_then(|size| size.checked_add(grown)) {
+        Some(size) if size >= 0 && behind.first().is_some_and(u8::is_ascii_whitespace) => {
+            [format!("+OK {size}").as_bytes(), behind].concat()
+        }
+        _ => status,
     }
 }
 
@@ -298,7 +329,11 @@ impl Filter for Pop {
                 if let State::List { text, .. } = &mut self.state {
                     flush(out, Side::Client, text);
                 }
-                if let State::Body { collected, .. } = &mut self.state {
+                if let State::Body {
+                    status, collected, ..
+                } = &mut self.state
+                {
+                    flush(out, Side::Client, status);
                     out.send_owned(Side::Client, collected.rest());
                 }
                 flush(out, Side::Client, &mut self.server.held);

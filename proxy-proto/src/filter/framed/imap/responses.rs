@@ -122,6 +122,9 @@ impl Responses {
                 (piece, last)
             }
         };
+        if self.text.len().saturating_add(line.len()) > shared.desk.bounds.unit {
+            self.begin(out);
+        }
         let head = self
             .head
             .get_or_insert_with(|| grammar::response(&line[..line.len().min(1000)]));
