@@ -83,6 +83,14 @@ impl Default for Limits {
 }
 
 impl Limits {
+    fn or_more(&self, other: &Limits) -> Limits {
+        Limits {
+            message: self.message.max(other.message),
+            memory: self.memory.max(other.memory),
+            call: self.call.max(other.call),
+        }
+    }
+
     /// What a plugin may put out for one piece of input, in bytes.
     pub(crate) fn output(&self) -> usize {
         OUTPUT_LIMIT.max(self.message.saturating_mul(4))
@@ -98,16 +106,19 @@ impl Plugins {
     pub fn load(list: &str, folders: &[PathBuf], place: &Place) -> Result<Self, LoadError> {
         let entries = list::parse(list).map_err(|error| LoadError(error.0))?;
         let mut plugins = Vec::new();
-        let mut most = Limits::default();
+        let mut most: Option<Limits> = None;
         let last = entries.len() - 1;
         for (nth, entry) in entries.into_iter().enumerate() {
             if entry.file == deflate::NAME {
                 compression(&entry, nth == last, place)?;
             }
             let limits = limits(&entry)?;
-            most.message = most.message.max(limits.message);
-            most.memory = most.memory.max(limits.memory);
-            most.call = most.call.max(limits.call);
+            if entry.file != deflate::NAME {
+                most = Some(match most {
+                    None => limits.clone(),
+                    Some(most) => most.or_more(&limits),
+                });
+            }
             plugins.push(Loaded {
                 source: match &*entry.file {
                     deflate::NAME => Vec::new(),
@@ -121,7 +132,7 @@ impl Plugins {
         let plugins = Plugins(Arc::new(Set {
             plugins,
             place: place.clone(),
-            limits: most,
+            limits: most.unwrap_or_default(),
         }));
         let nobody = Opened {
             login: "".into(),

@@ -234,11 +234,13 @@ fn no_script_runs_for_ever() {
         "select(-1 << 62, 1)",
         "string.format(('%d'):rep(100000), 1)",
         "string.format('%.99999f', 1)",
-        "tostring(setmetatable({}, {__tostring = function() return 5 end}))",
+        "tostring(setmetatable({}, {__tostring = function() return {} end}))",
     ] {
         let script = format!("function from_client(bytes)\n {body}\nend");
         let mut world = World::with(&[("test.lua max_time=30", &script)]);
-        let error = world.pass_bytes(Side::Client, b"x").unwrap_err().0;
+        let passed = world.pass_bytes(Side::Client, b"x");
+        assert!(passed.is_err(), "{body}: {passed:?}");
+        let error = passed.unwrap_err().0;
         assert!(
             error.starts_with("the plugin test.lua failed: "),
             "{body}: {error}"
