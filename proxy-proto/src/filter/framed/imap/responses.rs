@@ -115,10 +115,11 @@ impl Responses {
                 self.lines_in_pieces = false;
                 (std::mem::take(&mut self.lines.held), true)
             }
-            Line::Piece { first, last } => {
+            Line::Piece { last, .. } => {
                 let piece = std::mem::take(&mut self.lines.held);
                 self.begin(out);
-                self.lines_in_pieces = !(first && last);
+                // Also where it has come at once: what is seen of it must not depend on how the network has cut it.
+                self.lines_in_pieces = true;
                 (piece, last)
             }
         };
