@@ -258,11 +258,11 @@ pub(super) fn dialogues(protocol: Protocol) -> Vec<Vec<u8>> {
             contents,
             all,
             all | FATES,
-            all | 2 * FATES,
-            all | 3 * FATES,
+            all | (2 * FATES),
+            all | (3 * FATES),
             all | 128,
             HEADERS,
-            COMMANDS | 3 * FATES,
+            COMMANDS | (3 * FATES),
         ] {
             for (chunk, flag) in [(0, 0), (6, 2)] {
                 let mut seed = Header::write(&SessionConfig::new(protocol), chunk, extra);
