@@ -1,7 +1,10 @@
 //! Plugins in the built program: what they do, what becomes of faulty ones, and that other sessions notice nothing.
 #![cfg(feature = "end-to-end")]
 
-use harness::end_to_end::{Flow, Runtime, World};
+use harness::{
+    end_to_end::{Flow, Runtime, World},
+    over_both_runtimes,
+};
 use rustix::process::Signal;
 use sandbox::Protocol;
 use std::{
@@ -27,27 +30,6 @@ function on_command(text, command)
   end
 end
 ";
-
-macro_rules! over_both_runtimes {
-    ($($test:ident)*) => {
-        mod smol {
-            $(
-                #[test]
-                fn $test() {
-                    super::$test(super::Runtime::Smol);
-                }
-            )*
-        }
-        mod threads {
-            $(
-                #[test]
-                fn $test() {
-                    super::$test(super::Runtime::Std);
-                }
-            )*
-        }
-    };
-}
 
 over_both_runtimes! {
     faulty_scripts_end_their_own_session

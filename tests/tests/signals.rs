@@ -1,7 +1,10 @@
 //! Signals to the built program while it has a lot to do.
 #![cfg(feature = "end-to-end")]
 
-use harness::end_to_end::{Flow, Runtime, USER, World};
+use harness::{
+    end_to_end::{Flow, Runtime, USER, World},
+    over_both_runtimes,
+};
 use rustix::process::Signal;
 use sandbox::Protocol;
 use std::{
@@ -13,28 +16,6 @@ use std::{
 };
 
 const PROTOCOLS: [Protocol; 3] = [Protocol::Imap, Protocol::Pop, Protocol::Smtp];
-
-/// Makes two tests of each function.
-macro_rules! over_both_runtimes {
-    ($($test:ident)*) => {
-        mod smol {
-            $(
-                #[test]
-                fn $test() {
-                    super::$test(super::Runtime::Smol);
-                }
-            )*
-        }
-        mod threads {
-            $(
-                #[test]
-                fn $test() {
-                    super::$test(super::Runtime::Std);
-                }
-            )*
-        }
-    };
-}
 
 over_both_runtimes! {
     reloads_under_load_lose_no_session
