@@ -13,7 +13,7 @@ pub enum Kind {
     /// Tasks, on a thread for each core: thousands of sessions cost little
     #[default]
     Smol,
-    /// A thread for each session, and blocking sockets
+    /// A thread for each session that has something to do, without an executor
     Std,
 }
 
