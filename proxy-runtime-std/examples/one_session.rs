@@ -1,10 +1,10 @@
 //! Serves one mail client on a thread of its own, for a program that accepts connections itself.
 //!
 //! ```text
-//! cargo run --example one_session -- imap.example.com 993 you@example.com LOCAL-PASSWORD < token
+//! cargo run --example one_session -- imap.example.com 993 you@example.com < secrets
 //! ```
 //!
-//! The access token is read from standard input, where no other program sees it. Then a mail client on this machine may
+//! The local password and the access token are read from standard input, a line each, where no other program sees them. Then a mail client on this machine may
 //! connect, in plaintext, to the address that is printed.
 
 use proxy_proto::{
@@ -37,15 +37,17 @@ impl Authenticate for OneToken {
 
 fn main() -> Result<(), Box<dyn Error>> {
     let arguments: Vec<String> = env::args().skip(1).collect();
-    let [host, port, user, password] = &arguments[..] else {
-        return Err("usage: one_session HOST PORT LOGIN-NAME LOCAL-PASSWORD < TOKEN".into());
+    let [host, port, user] = &arguments[..] else {
+        return Err("usage: one_session HOST PORT LOGIN-NAME < SECRETS".into());
     };
-    let mut token = String::new();
-    io::stdin().read_line(&mut token)?;
+    let mut secrets = io::stdin().lines();
+    let mut secret = || secrets.next().ok_or("a line is missing on standard input");
+    let password = Secret::new(secret()??);
+    let token = Secret::new(secret()??);
     let accounts = Arc::new(OneToken {
         user: user.clone(),
-        password: Secret::new(password.clone()),
-        token: Secret::new(token.trim_end()),
+        password,
+        token,
     });
     let config = ListenerConfig::new(
         "IMAP",

@@ -10,6 +10,7 @@ mod program;
 use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
 pub use mail_client::{Client, plain};
 use program::Program;
+pub use program::example;
 use rustix::process::Signal;
 use sandbox::{Protocol, Sandbox, Service, client};
 use std::{

@@ -157,16 +157,32 @@ impl Drop for Program {
 
 /// The program that cargo built beside this test: `target/<profile>/emailproxy`.
 fn program() -> PathBuf {
+    built(
+        Path::new(&format!("emailproxy{}", std::env::consts::EXE_SUFFIX)),
+        "cargo build -p emailproxy",
+    )
+}
+
+/// The path of an example; it has to be built.
+pub fn example(name: &str) -> PathBuf {
+    let file = format!("{name}{}", std::env::consts::EXE_SUFFIX);
+    built(
+        &Path::new("examples").join(file),
+        "cargo build --workspace --examples",
+    )
+}
+
+fn built(file: &Path, how: &str) -> PathBuf {
     let test = std::env::current_exe().expect("the path of this test");
     let profile = test
         .parent()
         .and_then(Path::parent)
         .expect("tests are in target/<profile>/deps");
-    let program = profile.join(format!("emailproxy{}", std::env::consts::EXE_SUFFIX));
+    let path = profile.join(file);
     assert!(
-        program.is_file(),
-        "{} is missing; build it first: cargo build -p emailproxy",
-        program.display()
+        path.is_file(),
+        "{} is missing; build it first: {how}",
+        path.display()
     );
-    program
+    path
 }
