@@ -14,8 +14,12 @@ fn main() {
     );
     fact("TARGET", env::var("TARGET").ok());
     fact("RUSTC", rustc());
-    let aws = env::var_os("CARGO_FEATURE_AWS").map(|_| "aws".to_owned());
-    fact("FEATURES", aws.or(Some("none".to_owned())));
+    let features = ["plugins", "aws"].into_iter().filter(|feature| {
+        env::var_os(format!("CARGO_FEATURE_{}", feature.to_ascii_uppercase())).is_some()
+    });
+    let features = features.collect::<Vec<_>>().join(", ");
+    let none = features.is_empty().then(|| "none".to_owned());
+    fact("FEATURES", Some(none.unwrap_or(features)));
     fact("RUSTLS", locked("rustls"));
     fact("AWS_LC", locked("aws-lc-rs"));
 }

@@ -36,7 +36,7 @@ pub(crate) fn filters(server: &Server, _config_file: &Path) -> Result<Option<Fil
     }
 }
 
-/// Beside the configuration, then the samples.
+/// Beside the configuration, then the samples: where packages put them, and where they are in an unpacked archive.
 #[cfg(feature = "plugins")]
 fn folders(config_file: &Path) -> Vec<std::path::PathBuf> {
     let beside = match config_file.parent() {
@@ -45,9 +45,16 @@ fn folders(config_file: &Path) -> Vec<std::path::PathBuf> {
     };
     let installed = || {
         let program = std::env::current_exe().ok()?.canonicalize().ok()?;
-        let prefix = program.parent()?.parent()?;
-        Some(prefix.join("share/emailproxy/plugins"))
+        let folder = program.parent()?;
+        let prefix = folder.parent()?;
+        Some(vec![
+            prefix.join("share/emailproxy/plugins"),
+            folder.join("plugins"),
+        ])
     };
-    let samples = std::env::var_os(SAMPLES).map(Into::into).or_else(installed);
+    let samples = match std::env::var_os(SAMPLES) {
+        Some(folder) => vec![folder.into()],
+        None => installed().unwrap_or_default(),
+    };
     [beside].into_iter().chain(samples).collect()
 }

@@ -329,3 +329,39 @@ fn a_certificate_that_is_not_trusted_is_told() {
         &["FAILED: TLS with localhost failed", "server_ca_path"],
     );
 }
+
+/// The samples are found where packages put them, and where they are in an unpacked archive.
+#[test]
+fn installed_scripts_are_found() {
+    let samples = Path::new(env!("CARGO_MANIFEST_DIR")).join("../plugins/samples");
+    for (program, scripts) in [
+        ("bin/emailproxy", Some("share/emailproxy/plugins")),
+        ("emailproxy-1.0/emailproxy", Some("emailproxy-1.0/plugins")),
+        ("lonely/emailproxy", None),
+    ] {
+        let prefix = tempfile::tempdir().unwrap();
+        let program = prefix.path().join(program);
+        fs::create_dir_all(program.parent().unwrap()).unwrap();
+        fs::copy(env!("CARGO_BIN_EXE_emailproxy"), &program).unwrap();
+        if let Some(scripts) = scripts {
+            let scripts = prefix.path().join(scripts);
+            fs::create_dir_all(&scripts).unwrap();
+            fs::copy(samples.join("echo.lua"), scripts.join("echo.lua")).unwrap();
+        }
+        let text = server("IMAP", free_port()) + "plugins = echo.lua\n" + ACCOUNT;
+        let output = Command::new(&program)
+            .arg("check")
+            .current_dir(folder(&(text + "use_pkce = True\n")).path())
+            .env_remove("EMAILPROXY_PLUGINS")
+            .stdin(Stdio::null())
+            .output()
+            .unwrap();
+        let said = String::from_utf8(output.stdout).unwrap();
+        if scripts.is_some() {
+            assert_eq!(output.status.code(), Some(0), "{said}");
+        } else {
+            assert_eq!(output.status.code(), Some(2), "{said}");
+            contains_all(&said, &["plugins", "echo.lua"]);
+        }
+    }
+}

@@ -6,6 +6,7 @@ use crate::{
     consent::words,
     console,
     proxy::{self, Unusable},
+    scripts,
 };
 use oauth::{
     document::Document,
@@ -33,6 +34,7 @@ pub(super) fn look(settings: &Settings, args: &Args) -> Vec<Problem> {
     let running = is_running(args);
     for server in &settings.servers {
         of_server(settings, server, &trust, running, &mut problems);
+        problems.extend(of_scripts(settings, server, args));
     }
     for account in settings.accounts() {
         of_account(settings, account, &mut problems);
@@ -85,6 +87,13 @@ fn is_found(program: &str) -> bool {
             env::split_paths(&folders).any(|folder| there(&folder.join(program)))
         }),
     }
+}
+
+/// Why the server's plugins cannot be loaded.
+fn of_scripts(settings: &Settings, server: &Server, args: &Args) -> Option<Problem> {
+    let why = scripts::filters(server, &args.config_file).err()?;
+    let text = format!("{why}; this server is left out");
+    Some(settings.problem(Severity::Error, &server.heading, "plugins", text))
 }
 
 fn of_server(
