@@ -123,7 +123,13 @@ pub(super) fn framers(data: &[u8]) {
     let cut = pass(&header, &parts, header.chunk);
     // A filter may give up, and then at the same place.
     assert_eq!(whole.failed, cut.failed);
-    if !whole.failed {
+    // The pieces of a message that turns out to be too long go on in other sizes: what has come by then is one, the rest another.
+    let in_pieces = header.config.protocol == Protocol::Smtp
+        && parts.iter().any(|part| match part {
+            Part::Says(Side::Client, bytes) => has_word(bytes, b"BDAT"),
+            _ => false,
+        });
+    if !whole.failed && !in_pieces {
         for (side, whole, cut) in [
             ("client", &whole.to_client, &cut.to_client),
             ("server", &whole.to_server, &cut.to_server),
@@ -137,6 +143,12 @@ pub(super) fn framers(data: &[u8]) {
             );
         }
     }
+}
+
+/// Whether it occurs, in whatever case; `word` is in upper case.
+fn has_word(bytes: &[u8], word: &[u8]) -> bool {
+    let bytes = bytes.to_ascii_uppercase();
+    bytes.windows(word.len()).any(|it| it == word)
 }
 
 /// The lines, in an order that is the same wherever they stood.
@@ -212,11 +224,7 @@ fn pass(header: &Header, parts: &[Part], chunk: usize) -> Passed {
     let plain = !wants.header && !wants.message && !wants.part && fate == Fate::Keep && !has(128);
     let [server, client] = &said;
     // IMAP's commands may have literals, for which the filter asks; and compression it refuses.
-    let asked = wants.command
-        || client
-            .to_ascii_uppercase()
-            .windows(8)
-            .any(|it| it == b"COMPRESS");
+    let asked = wants.command || has_word(client, b"COMPRESS");
     if plain && !(protocol == Protocol::Imap && asked) {
         assert!(server.starts_with(&passed.to_client));
         assert!(client.starts_with(&passed.to_server));

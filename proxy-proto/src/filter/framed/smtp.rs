@@ -233,7 +233,8 @@ impl Smtp {
                         Line::Piece { first, .. } => {
                             let piece = std::mem::take(&mut self.client.held);
                             if first {
-                                let line = String::from_utf8_lossy(&piece[..piece.len().min(1000)]);
+                                let most = self.desk.bounds.unit.min(1000);
+                                let line = String::from_utf8_lossy(&piece[..piece.len().min(most)]);
                                 self.replies.expect(line.into_owned(), false, Whose::Client);
                             }
                             out.send_owned(Side::Server, piece);

@@ -141,7 +141,9 @@ impl Commands {
                 let piece = std::mem::take(&mut self.lines.held);
                 if first {
                     if self.fate == Fate::Open {
-                        let head = grammar::head(&piece[..piece.len().min(1000)]);
+                        // As much as there is of every first piece: what is read at once makes no difference.
+                        let most = shared.desk.bounds.unit.min(1000);
+                        let head = grammar::head(&piece[..piece.len().min(most)]);
                         shared.remember(&head.tag, &head.name, false);
                         self.head = head;
                     }
@@ -153,7 +155,12 @@ impl Commands {
                 keep_tail(&mut self.tail, &piece);
                 if last {
                     match grammar::literal(&std::mem::take(&mut self.tail)) {
-                        Some(literal) => self.octets(literal.size),
+                        Some(literal) => {
+                            if literal.synchronising && matches!(self.fate, Fate::Drop(_)) {
+                                out.send(Side::Client, GO_ON);
+                            }
+                            self.octets(literal.size);
+                        }
                         None => self.over(shared),
                     }
                 }

@@ -126,9 +126,10 @@ impl Responses {
         if self.text.len().saturating_add(line.len()) > shared.desk.bounds.unit {
             self.begin(out);
         }
+        let most = shared.desk.bounds.unit.min(1000);
         let head = self
             .head
-            .get_or_insert_with(|| grammar::response(&line[..line.len().min(1000)]));
+            .get_or_insert_with(|| grammar::response(&line[..line.len().min(most)]));
         keep_tail(&mut self.tail, &line);
         let literal = match last && !head.is_status() {
             true => grammar::literal(&self.tail),
