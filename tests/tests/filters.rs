@@ -4,10 +4,7 @@
 use proptest::{collection::vec, prelude::*};
 use proxy_proto::{
     Protocol, Side,
-    filter::{
-        Bounds, Chain, Change, Command, Failed, Filter, Message, Output, Response, Units, Verdict,
-        Wants, framed,
-    },
+    filter::{Bounds, Chain, Failed, Filter, Output, Units, Verdict, Wants, framed},
 };
 
 /// Keeps every unit.
@@ -16,25 +13,6 @@ struct Keep(Wants);
 impl Units for Keep {
     fn wants(&self) -> Wants {
         self.0
-    }
-    fn command(&mut self, _: &[u8], _: &Command) -> Result<Change, Failed> {
-        Ok(Change::Keep)
-    }
-    fn response(&mut self, _: &[u8], _: &Response) -> Result<Change, Failed> {
-        Ok(Change::Keep)
-    }
-    fn header(&mut self, _: &[u8], _: &Message) -> Result<Option<Vec<u8>>, Failed> {
-        Ok(None)
-    }
-    fn message(&mut self, _: &[u8], _: &Message) -> Result<Change, Failed> {
-        Ok(Change::Keep)
-    }
-    fn part(&mut self, _: &[u8], _: &Message) -> Result<Option<Vec<u8>>, Failed> {
-        Ok(None)
-    }
-    fn passes_unseen(&mut self, _: &str, _: &Message) {}
-    fn sent(&mut self) -> Vec<(Side, Vec<u8>)> {
-        Vec::new()
     }
 }
 

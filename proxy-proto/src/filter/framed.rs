@@ -132,7 +132,7 @@ impl Message {
     }
 }
 
-/// Somebody who takes whole units. What it wants to send itself is asked for with [`sent`](Self::sent) after each call.
+/// Somebody who takes whole units; what it does not look at stays as it is. What it wants to send itself is asked for with [`sent`](Self::sent) after each call.
 pub trait Units: Send {
     /// Asked once, at the beginning.
     fn wants(&self) -> Wants;
@@ -149,37 +149,56 @@ pub trait Units: Send {
     ///
     /// # Errors
     /// See [`open`](Self::open).
-    fn command(&mut self, text: &[u8], about: &Command) -> Result<Change, Failed>;
+    fn command(&mut self, text: &[u8], about: &Command) -> Result<Change, Failed> {
+        let _ = (text, about);
+        Ok(Change::Keep)
+    }
 
     /// A complete response, without the bodies of RETR and TOP. It has no answer to be dropped with.
     ///
     /// # Errors
     /// See [`open`](Self::open).
-    fn response(&mut self, text: &[u8], about: &Response) -> Result<Change, Failed>;
+    fn response(&mut self, text: &[u8], about: &Response) -> Result<Change, Failed> {
+        let _ = (text, about);
+        Ok(Change::Keep)
+    }
 
     /// A header, with the empty line at its end; `Some` replaces it.
     ///
     /// # Errors
     /// See [`open`](Self::open).
-    fn header(&mut self, text: &[u8], about: &Message) -> Result<Option<Vec<u8>>, Failed>;
+    fn header(&mut self, text: &[u8], about: &Message) -> Result<Option<Vec<u8>>, Failed> {
+        let _ = (text, about);
+        Ok(None)
+    }
 
     /// A whole message. Only one that goes to the server can be dropped.
     ///
     /// # Errors
     /// See [`open`](Self::open).
-    fn message(&mut self, text: &[u8], about: &Message) -> Result<Change, Failed>;
+    fn message(&mut self, text: &[u8], about: &Message) -> Result<Change, Failed> {
+        let _ = (text, about);
+        Ok(Change::Keep)
+    }
 
     /// A part of a message, by itself; `Some` replaces it.
     ///
     /// # Errors
     /// See [`open`](Self::open).
-    fn part(&mut self, text: &[u8], about: &Message) -> Result<Option<Vec<u8>>, Failed>;
+    fn part(&mut self, text: &[u8], about: &Message) -> Result<Option<Vec<u8>>, Failed> {
+        let _ = (text, about);
+        Ok(None)
+    }
 
     /// Something is too long and passes unseen.
-    fn passes_unseen(&mut self, what: &str, about: &Message);
+    fn passes_unseen(&mut self, what: &str, about: &Message) {
+        let _ = (what, about);
+    }
 
     /// What it has sent, in order, since it was asked the last time: whole units.
-    fn sent(&mut self) -> Vec<(Side, Vec<u8>)>;
+    fn sent(&mut self) -> Vec<(Side, Vec<u8>)> {
+        Vec::new()
+    }
 }
 
 /// A filter for this protocol, from the server's final answer to the login on.

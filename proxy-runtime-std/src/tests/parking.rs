@@ -3,7 +3,11 @@
 use crate::{Runtime, Stopped};
 use proxy_proto::Protocol;
 use proxy_runtime::testing::{Lines, Stage, until};
-use std::{sync::mpsc, thread, time::Duration};
+use std::{
+    sync::mpsc,
+    thread::{self, JoinHandle},
+    time::Duration,
+};
 
 const LOGIN: &str = "AUTH PLAIN AHVzZXJAZXhhbXBsZS5jb20AcmlnaHQ=\r\n";
 
@@ -11,6 +15,17 @@ fn logged_in(client: &mut Lines) {
     client.hear_from("+OK");
     client.say(LOGIN);
     client.hear_from("+OK");
+}
+
+/// A client that has logged in, and what its server hears then.
+fn idle(stage: &Stage<Runtime>) -> (Lines, JoinHandle<Option<String>>) {
+    let (mut client, server) = stage.connected(stage.session(), |mut server, protocol| {
+        server.greet(protocol);
+        server.take_login(protocol).unwrap();
+        server.hear()
+    });
+    logged_in(&mut client);
+    (client, server)
 }
 
 fn parked(stage: &Stage<Runtime>, count: usize) {
@@ -47,12 +62,7 @@ fn an_idle_session_is_parked_and_hears_both_peers() {
 #[test]
 fn a_parked_session_hears_of_a_broken_connection() {
     let stage = Stage::<Runtime>::new(Protocol::Pop);
-    let (mut client, server) = stage.connected(stage.session(), |mut server, protocol| {
-        server.greet(protocol);
-        server.take_login(protocol).unwrap();
-        server.hear()
-    });
-    logged_in(&mut client);
+    let (client, server) = idle(&stage);
     parked(&stage, 1);
     client.0.reset();
     assert_eq!(server.join().unwrap(), None);
@@ -62,12 +72,7 @@ fn a_parked_session_hears_of_a_broken_connection() {
 #[test]
 fn a_shutdown_ends_parked_sessions_and_waits_for_answers_that_they_owe() {
     let stage = Stage::<Runtime>::new(Protocol::Pop);
-    let (mut idle, server) = stage.connected(stage.session(), |mut server, protocol| {
-        server.greet(protocol);
-        server.take_login(protocol).unwrap();
-        server.hear()
-    });
-    logged_in(&mut idle);
+    let (mut idle, server) = idle(&stage);
     let address = stage.runtime.listeners()[0].addresses[0];
     let (answer, told) = mpsc::channel();
     let slow_server = stage.accept_tls(move |mut server, protocol| {
@@ -101,12 +106,7 @@ fn a_shutdown_ends_parked_sessions_and_waits_for_answers_that_they_owe() {
 #[test]
 fn a_runtime_that_is_dropped_takes_parked_sessions_along() {
     let stage = Stage::<Runtime>::new(Protocol::Pop);
-    let (mut client, server) = stage.connected(stage.session(), |mut server, protocol| {
-        server.greet(protocol);
-        server.take_login(protocol).unwrap();
-        server.hear()
-    });
-    logged_in(&mut client);
+    let (mut client, server) = idle(&stage);
     parked(&stage, 1);
     drop(stage);
     assert_eq!(client.hear(), None);

@@ -104,8 +104,6 @@ impl Units for Same {
         Ok(self.replaced(text))
     }
 
-    fn passes_unseen(&mut self, _: &str, _: &Message) {}
-
     fn sent(&mut self) -> Vec<(Side, Vec<u8>)> {
         std::mem::take(&mut self.said)
     }

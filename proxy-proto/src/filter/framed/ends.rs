@@ -180,25 +180,6 @@ impl Units for Kept {
     fn wants(&self) -> Wants {
         self.0
     }
-    fn command(&mut self, _: &[u8], _: &Command) -> Result<Change, Failed> {
-        Ok(Change::Keep)
-    }
-    fn response(&mut self, _: &[u8], _: &Response) -> Result<Change, Failed> {
-        Ok(Change::Keep)
-    }
-    fn header(&mut self, _: &[u8], _: &Message) -> Result<Option<Vec<u8>>, Failed> {
-        Ok(None)
-    }
-    fn message(&mut self, _: &[u8], _: &Message) -> Result<Change, Failed> {
-        Ok(Change::Keep)
-    }
-    fn part(&mut self, _: &[u8], _: &Message) -> Result<Option<Vec<u8>>, Failed> {
-        Ok(None)
-    }
-    fn passes_unseen(&mut self, _: &str, _: &Message) {}
-    fn sent(&mut self) -> Vec<(Side, Vec<u8>)> {
-        Vec::new()
-    }
 }
 
 /// `+OK n octets` says what length the message has that follows.
