@@ -9,7 +9,6 @@ use crate::{
     core::{Core, ServerLink, Tls},
     frame::{Framed, Framer},
     machine::{Farewell, Machine, Settled},
-    names::is_one_of,
     redact::SECRET,
     refusal::{count_error, refuse},
     sasl::{self, ClientSasl, Step},
@@ -63,7 +62,7 @@ impl Imap {
             Command::Malformed(why) => self.bad(core, why),
             Command::Other => {
                 let answer = "BAD Not possible: log in first, or the command is unknown\r\n";
-                let known = grammar::head(frame).is_some_and(|head| is_known(head.verb));
+                let known = grammar::head(frame).is_some_and(|head| grammar::is_known(head.verb));
                 let tag = if known { tag } else { SECRET.as_bytes() };
                 let shown = [tag, b" ", answer.as_bytes()].concat();
                 core.tell_client_as(&[&self.tag[..], b" ", answer.as_bytes()].concat(), &shown);
@@ -232,7 +231,7 @@ impl Imap {
             Command::Capability | Command::Noop | Command::Logout | Command::StartTls => {}
             Command::Id => shown = frame.to_vec(),
             // What is no command may be a password on its own.
-            Command::Other if !is_known(head.verb) => shown = SECRET.into(),
+            Command::Other if !grammar::is_known(head.verb) => shown = SECRET.into(),
             // What is wrong with it may be a password's form.
             Command::Malformed(_) | Command::Other => {
                 shown.extend_from_slice(format!(" {SECRET}").as_bytes())
@@ -257,8 +256,8 @@ impl Imap {
                     len,
                     synchronising,
                 } => {
-                    let authentication =
-                        grammar::head(held).is_some_and(|h| grammar::is_authentication(h.verb));
+                    let authentication = grammar::loose_head(held)
+                        .is_some_and(|h| grammar::is_authentication(h.verb));
                     if authentication && synchronising && end >= core.unsettled.unwrap_or(0) {
                         // Refused before its literal: the client does not send it.
                         self.settle_frame(core, &held[..end])
@@ -274,16 +273,21 @@ impl Imap {
                         framer.accept();
                         continue;
                     } else {
+                        let behind = end;
                         let end = end.saturating_add(len);
-                        if synchronising || end >= held.len() {
-                            // The literal's octets are no commands, whether they are here or not.
+                        if synchronising {
+                            // A client that waits is let go. One that does not wait speaks of a literal and perhaps,
+                            // should the server refuse it, of commands: none of them may be a login.
+                            return self.release_unless_a_login(core, &held[behind..]);
+                        }
+                        if end >= held.len() {
                             return Settled::Release;
                         }
                         framer.accept();
                         continue;
                     }
                 }
-                Framed::Incomplete => match grammar::head(held) {
+                Framed::Incomplete => match grammar::loose_head(held) {
                     Some(head) if head.whole && !grammar::is_authentication(head.verb) => {
                         Settled::Release
                     }
@@ -292,7 +296,7 @@ impl Imap {
                     }
                     _ => Settled::More,
                 },
-                Framed::Broken(broken) => match grammar::head(held) {
+                Framed::Broken(broken) => match grammar::loose_head(held) {
                     Some(head)
                         if broken == crate::frame::Broken::BareNewline
                             || grammar::may_become_authentication(head.verb) =>
@@ -309,10 +313,25 @@ impl Imap {
         }
     }
 
+    /// Behind a literal that the server has to ask for.
+    fn release_unless_a_login(&mut self, core: &mut Core, behind: &[u8]) -> Settled {
+        let is_login = |line: &[u8]| {
+            grammar::loose_head(line).is_some_and(|h| grammar::is_authentication(h.verb))
+        };
+        if behind.split(|b| b"\r\n".contains(b)).any(is_login) {
+            core.close(Reason::Protocol(
+                Side::Client,
+                "a login in or behind a literal that nobody has asked for".into(),
+            ));
+            return Settled::More;
+        }
+        Settled::Release
+    }
+
     fn settle_frame(&mut self, core: &mut Core, frame: &[u8]) -> Settled {
         let may_be_response = self.response_may_follow && !frame.contains(&b' ');
         self.response_may_follow = may_be_response;
-        match grammar::head(frame) {
+        match grammar::loose_head(frame) {
             _ if may_be_response => {}
             Some(head) if grammar::is_authentication(head.verb) => {
                 self.response_may_follow = matches!(
@@ -326,39 +345,6 @@ impl Imap {
         }
         Settled::Used(frame.len())
     }
-}
-
-/// Commands of the authenticated state, and of extensions that clients try early.
-fn is_known(verb: &[u8]) -> bool {
-    let known: [&[u8]; 26] = [
-        b"SELECT",
-        b"EXAMINE",
-        b"CREATE",
-        b"DELETE",
-        b"RENAME",
-        b"SUBSCRIBE",
-        b"UNSUBSCRIBE",
-        b"LIST",
-        b"LSUB",
-        b"XLIST",
-        b"NAMESPACE",
-        b"STATUS",
-        b"APPEND",
-        b"CHECK",
-        b"CLOSE",
-        b"UNSELECT",
-        b"EXPUNGE",
-        b"SEARCH",
-        b"FETCH",
-        b"STORE",
-        b"COPY",
-        b"MOVE",
-        b"UID",
-        b"IDLE",
-        b"ENABLE",
-        b"COMPRESS",
-    ];
-    is_one_of(verb, &known)
 }
 
 /// Octets of literals that one command may have in all: a LOGIN has two.

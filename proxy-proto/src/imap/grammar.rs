@@ -54,6 +54,37 @@ pub(crate) fn head(bytes: &[u8]) -> Option<Head<'_>> {
     })
 }
 
+/// The head of what a server may take for a command although its tag is none, for whoever must not let a login through:
+/// any word before the verb, any spaces around it, and the verb in the tag's place.
+pub(crate) fn loose_head(bytes: &[u8]) -> Option<Head<'_>> {
+    let strict = head(bytes);
+    let forgotten = |h: &Head<'_>| is_authentication(h.tag) && !is_known(h.verb);
+    if strict.as_ref().is_some_and(|h| !forgotten(h)) {
+        return strict;
+    }
+    let line = bytes.split(|b| b"\r\n".contains(b)).next().unwrap_or(bytes);
+    let word = |from: usize| {
+        let start = from + line[from..].iter().position(|&b| b != b' ')?;
+        let len = line[start..].iter().position(|&b| b == b' ');
+        Some(start..len.map_or(line.len(), |len| start + len))
+    };
+    let first = word(0)?;
+    let whole = |end: usize| end < bytes.len();
+    if is_authentication(&line[first.clone()]) && whole(first.end) {
+        return Some(Head {
+            tag: b"*",
+            verb: &line[first.clone()],
+            whole: true,
+        });
+    }
+    let second = word(first.end)?;
+    Some(Head {
+        tag: b"*",
+        whole: whole(second.end),
+        verb: &line[second],
+    })
+}
+
 /// A whole command behind its tag: `None` where there is no tag and verb.
 pub(crate) fn command(frame: &[u8]) -> Option<(&[u8], Command<'_>)> {
     let head = head(frame)?;
@@ -128,6 +159,39 @@ pub(crate) fn is_authentication(verb: &[u8]) -> bool {
 /// Whether the beginning of a verb may still become one that [`is_authentication`].
 pub(crate) fn may_become_authentication(verb: &[u8]) -> bool {
     may_become_one_of(verb, &AUTHENTICATION)
+}
+
+/// Commands of the authenticated state, and of extensions that clients try early.
+pub(crate) fn is_known(verb: &[u8]) -> bool {
+    let known: [&[u8]; 26] = [
+        b"SELECT",
+        b"EXAMINE",
+        b"CREATE",
+        b"DELETE",
+        b"RENAME",
+        b"SUBSCRIBE",
+        b"UNSUBSCRIBE",
+        b"LIST",
+        b"LSUB",
+        b"XLIST",
+        b"NAMESPACE",
+        b"STATUS",
+        b"APPEND",
+        b"CHECK",
+        b"CLOSE",
+        b"UNSELECT",
+        b"EXPUNGE",
+        b"SEARCH",
+        b"FETCH",
+        b"STORE",
+        b"COPY",
+        b"MOVE",
+        b"UID",
+        b"IDLE",
+        b"ENABLE",
+        b"COMPRESS",
+    ];
+    is_one_of(verb, &known)
 }
 
 /// A response of the server.
