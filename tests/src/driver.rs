@@ -468,13 +468,18 @@ impl Driver {
                 continue;
             }
             let count = self.pending[at].len().min(self.chunk).min(budget);
+            let unsent = |to| !self.session.transmit(to).is_empty();
+            let leaving = self.authenticated && !self.relaying && !self.dry;
+            if side == Side::Client && leaving && SIDES.into_iter().any(unsent) {
+                // `Relay` is told once all is written: what is read from here on might be relay already.
+                continue;
+            }
             if count > 0 {
                 let bytes: Vec<u8> = self.pending[at].drain(..count).collect();
                 self.blurred |= side == Side::Client && self.authenticated && count > 1;
                 self.session.handle_input(side, &bytes, self.now);
                 return true;
             }
-            let unsent = |to| !self.session.transmit(to).is_empty();
             if self.pending_eof[at] && (self.dry || !SIDES.into_iter().any(unsent)) {
                 // Not before all is written, so that what a peer has read when it leaves does not depend on `chunk`.
                 self.pending_eof[at] = false;
