@@ -127,6 +127,7 @@ mod secret;
 mod session;
 mod settling;
 mod smtp;
+mod texts;
 mod timers;
 
 pub use config::{LocalTls, Protocol, SessionConfig, UpstreamTls};
