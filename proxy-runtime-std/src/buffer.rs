@@ -9,7 +9,7 @@ use std::{
 pub(crate) const SIZE: usize = 64 * 1024;
 
 /// Buffers kept for whoever has something to do next.
-const KEPT: usize = 16;
+const KEPT: usize = 8;
 
 static FREE: Mutex<Vec<Box<[u8]>>> = Mutex::new(Vec::new());
 

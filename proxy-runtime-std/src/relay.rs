@@ -19,7 +19,7 @@ const QUANTUM: usize = 256 * 1024;
 
 /// How long a thread waits for more from an idle session before it parks it. Longer than the pause between two commands of a
 /// mail program, which then costs nothing.
-const LINGER: Duration = Duration::from_millis(100);
+const LINGER: Duration = Duration::from_millis(30);
 
 /// How long a peer that takes nothing may delay the end.
 const CLOSING: Duration = Duration::from_secs(1);
@@ -76,8 +76,9 @@ impl Relay {
     pub(crate) fn run(&mut self, stop: &Stop, may_park: bool) -> Option<Relayed> {
         let mut moved = self.moved();
         let mut linger = Instant::now() + LINGER;
+        self.news_of_all();
         loop {
-            match self.turn(stop) {
+            match self.step(stop) {
                 Turn::Over(relayed) => return Some(relayed),
                 Turn::Again => continue,
                 Turn::Wait => {}
@@ -98,8 +99,17 @@ impl Relay {
             if let Some(level) = self.heard() {
                 wait.readable(stop.beyond(level));
             }
-            wait.wait();
+            let ready = wait.wait();
+            let news = self.sockets().map(|socket| ready.has(socket));
+            self.up.drained &= !news[0];
+            self.down.drained &= !news[1];
         }
+    }
+
+    /// Both peers may have sent something.
+    fn news_of_all(&mut self) {
+        self.up.drained = false;
+        self.down.drained = false;
     }
 
     /// Whether all that it waits for are bytes of either peer, for as long as it takes.
@@ -117,6 +127,12 @@ impl Relay {
 
     /// Moves what can be moved; nothing in here waits for anybody.
     pub(crate) fn turn(&mut self, stop: &Stop) -> Turn {
+        self.news_of_all();
+        self.step(stop)
+    }
+
+    /// The same, without another look at a source that is known to be drained.
+    fn step(&mut self, stop: &Stop) -> Turn {
         if let Some((why, until)) = self.ending.take() {
             return self.close(why, until);
         }
@@ -261,6 +277,8 @@ struct Direction {
     /// Why the source cannot be read any more.
     failure: Option<io::Error>,
     finished: bool,
+    /// Its source has nothing before it is readable again.
+    drained: bool,
     moved: u64,
     /// What it needed at its last turn.
     waits: Waits,
@@ -337,7 +355,11 @@ impl Direction {
                 bulk.give_way();
                 return Ok(Waits::Turn);
             }
+            if self.drained {
+                return Ok(Waits::Source);
+            }
             self.fill(from);
+            self.drained = from.is_drained();
             if self.buffer.is_none() && !self.ended {
                 return Ok(Waits::Source);
             }

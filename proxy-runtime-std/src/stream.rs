@@ -21,6 +21,8 @@ const UNSENT: usize = 64 * 1024;
 pub(crate) struct Stream {
     tcp: TcpStream,
     tls: Option<Box<Tls>>,
+    /// The last read of the socket has left nothing in it.
+    drained: bool,
 }
 
 struct Tls {
@@ -41,7 +43,11 @@ impl Stream {
     pub(crate) fn new(tcp: TcpStream) -> io::Result<Self> {
         tcp.set_nonblocking(true)?;
         proxy_runtime::prepare(&tcp);
-        Ok(Stream { tcp, tls: None })
+        Ok(Stream {
+            tcp,
+            tls: None,
+            drained: false,
+        })
     }
 
     /// From the next byte on this connection speaks TLS, as the server; then comes [`handshake`](Self::handshake).
@@ -117,7 +123,7 @@ impl Stream {
                 Err(error) if error.kind() != io::ErrorKind::WouldBlock => return Err(error),
                 _ => {}
             }
-            if !tls.receive(&mut &self.tcp)? {
+            if !tls.receive(&mut &self.tcp, &mut self.drained)? {
                 return Err(io::ErrorKind::UnexpectedEof.into());
             }
         }
@@ -145,11 +151,17 @@ impl Stream {
         tls.is_some_and(|tls| tls.ahead.is_some() || !tls.connection.wants_read())
     }
 
+    /// Whether there was nothing left in the socket at the last read, nor is there elsewhere: before it is readable again,
+    /// another read is in vain.
+    pub(crate) fn is_drained(&self) -> bool {
+        self.drained && !self.has_more()
+    }
+
     /// 0 at the end. Many peers end TLS without close_notify: for mail, whose messages are framed, that is an end like
     /// others.
     pub(crate) fn read(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
         let Some(tls) = &mut self.tls else {
-            return uninterrupted(|| (&self.tcp).read(bytes));
+            return receive(&mut &self.tcp, bytes, &mut self.drained);
         };
         loop {
             match tls.connection.reader().read(bytes) {
@@ -157,7 +169,7 @@ impl Stream {
                 Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(0),
                 result => return result,
             }
-            if !tls.receive(&mut &self.tcp)? {
+            if !tls.receive(&mut &self.tcp, &mut self.drained)? {
                 return Ok(0);
             }
         }
@@ -213,12 +225,12 @@ impl Stream {
 
 impl Tls {
     /// Reads from the socket and decrypts; `false` at its end.
-    fn receive(&mut self, tcp: &mut &TcpStream) -> io::Result<bool> {
+    fn receive(&mut self, tcp: &mut &TcpStream, drained: &mut bool) -> io::Result<bool> {
         let mut ahead = match self.ahead.take() {
             Some(ahead) => ahead,
             None => {
                 let mut bytes = buffer::lend();
-                let end = uninterrupted(|| tcp.read(&mut bytes))?;
+                let end = receive(tcp, &mut bytes, drained)?;
                 if end == 0 {
                     return Ok(false);
                 }
@@ -243,6 +255,17 @@ impl Tls {
         }
         Ok(true)
     }
+}
+
+/// Reads from the socket; a read that is not filled has left nothing.
+fn receive(tcp: &mut &TcpStream, bytes: &mut [u8], drained: &mut bool) -> io::Result<usize> {
+    let result = uninterrupted(|| tcp.read(bytes));
+    *drained = match &result {
+        // 0 is the end, which can be read again and again.
+        Ok(count) => (1..bytes.len()).contains(count),
+        Err(error) => error.kind() == io::ErrorKind::WouldBlock,
+    };
+    result
 }
 
 fn uninterrupted<T>(mut operation: impl FnMut() -> io::Result<T>) -> io::Result<T> {

@@ -3,7 +3,7 @@
 use crate::stream::Stream;
 use rustix::{
     event::{PollFd, PollFlags, Timespec, poll},
-    fd::AsFd,
+    fd::{AsFd, AsRawFd as _},
     io::Errno,
 };
 use std::{
@@ -59,7 +59,7 @@ impl<'a> Wait<'a> {
     }
 
     /// Blocks until something is ready or the deadline has come.
-    pub(crate) fn wait(mut self) {
+    pub(crate) fn wait(mut self) -> Ready<'a> {
         let timeout = self.deadline.map(|deadline| {
             // Rounded up, so that the deadline has come when the time is over.
             let left = deadline.saturating_duration_since(Instant::now());
@@ -67,10 +67,24 @@ impl<'a> Wait<'a> {
         });
         let timeout = timeout.and_then(|left| Timespec::try_from(left).ok());
         match poll(&mut self.polled, timeout.as_ref()) {
-            Ok(_) | Err(Errno::INTR | Errno::AGAIN) => {}
+            Ok(_) => return Ready(Some(self.polled)),
+            Err(Errno::INTR | Errno::AGAIN) => {}
             // Nothing but a lack of memory leads here: the callers try everything again after a while.
             Err(_) => std::thread::sleep(Duration::from_millis(10)),
         }
+        Ready(None)
+    }
+}
+
+/// What a wait has found; `None`: it could not look.
+pub(crate) struct Ready<'a>(Option<Vec<PollFd<'a>>>);
+
+impl Ready<'_> {
+    /// Whether there may be news of this one: bytes, room, its end or an error.
+    pub(crate) fn has(&self, source: &impl AsFd) -> bool {
+        let source = source.as_fd().as_raw_fd();
+        let news = |p: &PollFd<'_>| p.as_fd().as_raw_fd() == source && !p.revents().is_empty();
+        self.0.as_ref().is_none_or(|polled| polled.iter().any(news))
     }
 }
 

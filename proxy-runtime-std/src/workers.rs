@@ -18,7 +18,7 @@ use tracing::error;
 pub(crate) const STACK: usize = 1024 * 1024;
 
 /// Workers without work that are kept. What each of them has touched of its stack is memory that nobody uses.
-const KEPT: usize = 16;
+const KEPT: usize = 8;
 
 /// How long a worker without work is kept.
 const PATIENCE: Duration = Duration::from_secs(10);
