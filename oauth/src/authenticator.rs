@@ -22,6 +22,7 @@ use crate::{
     crypt::NoRandomness,
     flow::answer::clean,
     keyring::{Keyring, Tag},
+    messages,
     settings::{Account, Settings},
     store::{Saver, Unsaved},
     transport::Transport,
@@ -241,11 +242,12 @@ impl Authenticator {
     ) -> Result<(Arc<Account>, Secret), Denial> {
         let user = clean(&attempt.user, &[]);
         if attempt.password.is_empty() {
-            return Err(Denial::Denied(format!("no password was given for {user}")));
+            return Err(Denial::Denied(messages::login::no_password(user)));
         }
         if attempt.password.expose().len() > LONGEST_PASSWORD {
-            return Err(Denial::Denied(format!(
-                "the password given for {user} is too long"
+            return Err(Denial::Denied(messages::login::long_password(
+                user,
+                LONGEST_PASSWORD,
             )));
         }
         let settings = self.settings();
@@ -267,12 +269,7 @@ impl Authenticator {
     async fn holdings(&self, account: &Account) -> Result<Holdings, Denial> {
         Holdings::load(account, &self.saver, self.config_saver.as_deref())
             .await
-            .map_err(|e| {
-                Denial::Temporary(format!(
-                    "the tokens of {} cannot be read: {e}",
-                    account.name
-                ))
-            })
+            .map_err(|e| Denial::Temporary(messages::saved::cannot_be_opened(&account.name, e)))
     }
 
     /// As [`Settings::account`]; ignoring letter case also where an account has got its section only now.

@@ -3,7 +3,7 @@
 //! A value reads `v1:` and the base64 of nonce (12 octets), ciphertext and tag (16 octets). The heading of its section and the
 //! name of its option are bound to it as associated data, so that a value moved elsewhere in the file no longer opens.
 
-use crate::{legacy, settings::TokenFormat};
+use crate::{legacy, messages::saved as messages, settings::TokenFormat};
 use aes_gcm::{
     Aes256Gcm, KeyInit,
     aead::{Aead, Payload},
@@ -50,7 +50,7 @@ impl Kdf {
             .filter(|salt| !salt.is_empty() && salt.len() <= 1024)
             .ok_or(Damaged {
                 option: "token_salt",
-                why: "is not base64",
+                why: messages::NOT_BASE64,
             })?;
         let iterations = match iterations {
             None => LEGACY_ITERATIONS,
@@ -61,7 +61,7 @@ impl Kdf {
                 .filter(|n| (1..=MAX_ITERATIONS).contains(n))
                 .ok_or(Damaged {
                     option: "token_iterations",
-                    why: "is not a number from 1 to 20000000",
+                    why: messages::BAD_ITERATIONS,
                 })?,
         };
         Ok(Kdf { salt, iterations })
@@ -136,11 +136,11 @@ impl Key {
                 let sealed = value
                     .strip_prefix(PREFIX)
                     .and_then(|value| BASE64_STANDARD.decode(value).ok())
-                    .ok_or_else(|| damaged("is not base64"))?;
+                    .ok_or_else(|| damaged(messages::NOT_BASE64))?;
                 let (nonce, sealed) = sealed
                     .split_first_chunk::<NONCE>()
                     .filter(|(_, sealed)| sealed.len() >= TAG)
-                    .ok_or_else(|| damaged("is cut short"))?;
+                    .ok_or_else(|| damaged(messages::CUT_SHORT))?;
                 let aad = associated_data(heading, option);
                 let text = Aes256Gcm::new(&(*self.0).into())
                     .decrypt(
@@ -153,9 +153,9 @@ impl Key {
                     .map_err(|_| OpenError::WrongKey)?;
                 Zeroizing::new(text)
             }
-            None => return Err(damaged("is in no known format")),
+            None => return Err(damaged(messages::UNKNOWN_FORMAT)),
         };
-        let text = std::str::from_utf8(&text).map_err(|_| damaged("does not hold text"))?;
+        let text = std::str::from_utf8(&text).map_err(|_| damaged(messages::NOT_TEXT))?;
         Ok(Secret::new(text))
     }
 }
@@ -195,7 +195,7 @@ pub struct NoRandomness;
 
 impl fmt::Display for NoRandomness {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("the operating system gives no random numbers")
+        f.write_str(messages::NO_RANDOMNESS)
     }
 }
 

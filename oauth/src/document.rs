@@ -22,6 +22,7 @@
 //! );
 //! ```
 
+use crate::messages::document as messages;
 use std::{
     collections::HashMap,
     fmt,
@@ -191,11 +192,7 @@ pub struct SyntaxError {
 
 impl fmt::Display for SyntaxError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "line {}, column {}: {}",
-            self.line, self.column, self.kind
-        )
+        f.write_str(&messages::at_line(self.line, self.column, &self.kind))
     }
 }
 
@@ -230,31 +227,16 @@ pub enum SyntaxErrorKind {
 impl fmt::Display for SyntaxErrorKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            SyntaxErrorKind::NotUtf8 => f.write_str("not UTF-8: save the file as UTF-8"),
-            SyntaxErrorKind::Utf16 => {
-                f.write_str("the file is UTF-16: save it as UTF-8 (a byte-order mark may stay)")
-            }
-            SyntaxErrorKind::NoSection => f.write_str(
-                "text before the first [heading]: put a heading above it or a # in front of it",
-            ),
-            SyntaxErrorKind::NotAnOption => f.write_str(
-                "neither a [heading] nor `option = value`: complete it, indent it if it goes on \
-                 with the value above, or put a # in front of it",
-            ),
-            SyntaxErrorKind::NoOptionName => {
-                f.write_str("no option name before the = or : of this line")
-            }
+            SyntaxErrorKind::NotUtf8 => f.write_str(messages::NOT_UTF8),
+            SyntaxErrorKind::Utf16 => f.write_str(messages::UTF16),
+            SyntaxErrorKind::NoSection => f.write_str(messages::NO_SECTION),
+            SyntaxErrorKind::NotAnOption => f.write_str(messages::NOT_AN_OPTION),
+            SyntaxErrorKind::NoOptionName => f.write_str(messages::NO_OPTION_NAME),
             SyntaxErrorKind::DuplicateSection { first } => {
-                write!(
-                    f,
-                    "this heading stands in line {first} already: merge the two sections or rename one"
-                )
+                f.write_str(&messages::duplicate_section(first))
             }
             SyntaxErrorKind::DuplicateOption { first } => {
-                write!(
-                    f,
-                    "this option stands in line {first} of the same section already: remove one of the two"
-                )
+                f.write_str(&messages::duplicate_option(first))
             }
         }
     }

@@ -3,7 +3,10 @@
 //! URL-safe base64 of version, time (8 octets), IV (16), AES-128-CBC ciphertext with PKCS #7 padding, HMAC-SHA256 (32) over all
 //! before it. Of the 32 octets of the key the first half signs, the second encrypts. The time is written, never looked at.
 
-use crate::crypt::{NoRandomness, random};
+use crate::{
+    crypt::{NoRandomness, random},
+    messages::saved as messages,
+};
 use aes::Aes128;
 use base64::prelude::{BASE64_URL_SAFE, Engine};
 use cbc::cipher::{BlockModeDecrypt, BlockModeEncrypt, KeyIvInit, block_padding::Pkcs7};
@@ -34,13 +37,13 @@ pub(crate) enum FernetError {
 pub(crate) fn open(key: &[u8; 32], value: &str) -> Result<Zeroizing<Vec<u8>>, FernetError> {
     let token = BASE64_URL_SAFE
         .decode(value)
-        .map_err(|_| FernetError::Format("is not base64"))?;
+        .map_err(|_| FernetError::Format(messages::NOT_BASE64))?;
     let blocks = token.len().checked_sub(HEAD + SIGNATURE);
     if !blocks.is_some_and(|n| n >= BLOCK && n % BLOCK == 0) {
-        return Err(FernetError::Format("is cut short"));
+        return Err(FernetError::Format(messages::CUT_SHORT));
     }
     if token[0] != VERSION {
-        return Err(FernetError::Format("is of an unknown version"));
+        return Err(FernetError::Format(messages::UNKNOWN_VERSION));
     }
     let (signed, signature) = token.split_at(token.len() - SIGNATURE);
     let (signing, encryption) = key.split_at(16);
@@ -52,7 +55,7 @@ pub(crate) fn open(key: &[u8; 32], value: &str) -> Result<Zeroizing<Vec<u8>>, Fe
     let length = cbc::Decryptor::<Aes128>::new_from_slices(encryption, &signed[HEAD - BLOCK..HEAD])
         .map_err(|_| FernetError::Signature)?
         .decrypt_padded::<Pkcs7>(&mut text)
-        .map_err(|_| FernetError::Format("is badly padded"))?
+        .map_err(|_| FernetError::Format(messages::BADLY_PADDED))?
         .len();
     text.truncate(length);
     Ok(text)

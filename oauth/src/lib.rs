@@ -97,6 +97,7 @@ pub mod document;
 pub mod flow;
 pub mod keyring;
 mod legacy;
+mod messages;
 pub mod presets;
 pub mod settings;
 pub mod store;

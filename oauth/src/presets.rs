@@ -9,6 +9,7 @@
 //! assert!(preset.scope(&[Protocol::Imap]).contains("offline_access"));
 //! ```
 
+use crate::messages::presets as messages;
 use proxy_proto::Protocol;
 
 /// A provider.
@@ -186,8 +187,7 @@ const MICROSOFT: Preset = Preset {
     },
     client_secret: ClientSecret::Perhaps,
     redirect_uri: "http://localhost:8080",
-    registration: "register an application with a \"public client/native\" redirect URI http://localhost in the Entra admin centre, \
-                   https://entra.microsoft.com (App registrations)",
+    registration: messages::REGISTER_AT_MICROSOFT,
 };
 
 const PRESETS: &[Preset] = &[
@@ -211,8 +211,7 @@ const PRESETS: &[Preset] = &[
         },
         client_secret: ClientSecret::Always,
         redirect_uri: "http://localhost:8080",
-        registration: "create a client of type \"Desktop app\" in the Google Cloud console, \
-                       https://console.cloud.google.com/auth/clients",
+        registration: messages::REGISTER_AT_GOOGLE,
     },
     MICROSOFT,
     Preset {
@@ -241,8 +240,7 @@ const PRESETS: &[Preset] = &[
         },
         client_secret: ClientSecret::Never,
         redirect_uri: "http://localhost:8083",
-        registration: "ask Fastmail for a client with the redirect URI http://localhost:8083, \
-                       https://www.fastmail.com/for-developers/oauth/",
+        registration: messages::REGISTER_AT_FASTMAIL,
     },
     Preset {
         name: "yahoo",
@@ -264,7 +262,7 @@ const PRESETS: &[Preset] = &[
         },
         client_secret: ClientSecret::Perhaps,
         redirect_uri: "http://localhost:8084",
-        registration: "Yahoo takes no new registrations for mail: use those of an existing program that you use",
+        registration: messages::REGISTER_AT_YAHOO,
     },
     Preset {
         name: "aol",
@@ -286,7 +284,7 @@ const PRESETS: &[Preset] = &[
         },
         client_secret: ClientSecret::Perhaps,
         redirect_uri: "http://localhost:8085",
-        registration: "AOL takes no new registrations for mail: use those of an existing program that you use",
+        registration: messages::REGISTER_AT_AOL,
     },
 ];
 

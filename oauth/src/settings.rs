@@ -6,6 +6,7 @@
 
 use crate::{
     document::{DEFAULT, Document, Entry, Section},
+    messages::{accounts, files, settings as messages},
     store::Saved,
 };
 use std::{
@@ -56,16 +57,12 @@ impl Settings {
         let bytes = match std::fs::read(path) {
             Ok(bytes) => zeroize::Zeroizing::new(bytes),
             Err(error) => {
-                let hint = match error.kind() {
-                    std::io::ErrorKind::NotFound => {
-                        ": set an account up with `emailproxy add`, or name another file with --config-file"
-                    }
-                    std::io::ErrorKind::PermissionDenied => {
-                        ": let the user that runs the proxy read it"
-                    }
-                    _ => "",
+                let file = path.display();
+                let text = match error.kind() {
+                    std::io::ErrorKind::NotFound => messages::no_configuration(file, error),
+                    std::io::ErrorKind::PermissionDenied => files::forbidden(file, error),
+                    _ => files::unreadable(file, error),
                 };
-                let text = format!("{} cannot be read ({error}){hint}", path.display());
                 return Loaded {
                     settings: None,
                     problems: vec![whole_file(Severity::Error, text)],
@@ -74,10 +71,7 @@ impl Settings {
         };
         let mut loaded = Settings::read(&bytes);
         if let Some(mode) = open_to_others(path) {
-            let text = format!(
-                "others on this machine can read {} (mode {mode:03o}), where secrets stand: chmod o-rwx it",
-                path.display()
-            );
+            let text = messages::open_to_others(path.display(), format_args!("{mode:03o}"));
             loaded
                 .problems
                 .insert(0, whole_file(Severity::Warning, text));
@@ -235,13 +229,14 @@ fn read(document: Document) -> Loaded {
     let exposed = servers.iter().any(|server| !server.loopback_only());
     let accounts = read_accounts(&document, &options, exposed, &mut problems);
     if servers.is_empty() {
-        let text = "there is no server to serve: add a section such as [IMAP-1993], or mend the ones named above";
-        problems.push(whole_file(Severity::Error, text.to_owned()));
+        problems.push(whole_file(Severity::Error, messages::NO_SERVER.to_owned()));
     }
     let no_catch_all = !options.allow_catch_all_accounts || accounts.catch_alls.is_empty();
     if accounts.exact.is_empty() && no_catch_all {
-        let text = "there is no account: add a section such as [you@example.com]";
-        problems.push(whole_file(Severity::Warning, text.to_owned()));
+        problems.push(whole_file(
+            Severity::Warning,
+            messages::NO_ACCOUNT.to_owned(),
+        ));
     }
     // An option of a catch-all is read for every account that it covers.
     let mut told = HashSet::new();
@@ -283,9 +278,7 @@ fn read_servers(document: &Document, problems: &mut Vec<Problem>) -> Vec<Server>
         let mut reader = reader::Reader::new(document, vec![name]);
         let mut server = server::read(&mut reader, name, protocol, port, section.line());
         if let Some((first, line)) = ports.get(&port) {
-            let text = format!(
-                "port {port} is that of [{first}] in line {line} already: the server is left out, give it another port"
-            );
+            let text = messages::port_taken(port, first, line);
             reader.section_problem(Severity::Error, text);
             server = None;
         } else {
@@ -325,7 +318,7 @@ fn read_accounts(
         }
         let mut reader = reader::Reader::new(document, headings.clone());
         if let Err(why) = check_login_name(name) {
-            let text = format!("no login can have this name, {why}: correct the heading");
+            let text = accounts::impossible_name(why);
             reader.section_problem(Severity::Error, text);
         }
         let account = account::read(
@@ -339,9 +332,7 @@ fn read_accounts(
             warn_of_open_doors(&mut reader, options, account, exposed, false);
         }
         if let Some(other) = accounts.folded.get(&name.to_lowercase()) {
-            let text = format!(
-                "differs from [{other}] in letter case alone: each is reached by its exact spelling only"
-            );
+            let text = accounts::same_but_for_case(other);
             reader.section_problem(Severity::Warning, text);
         }
         problems.append(&mut reader.problems);
@@ -363,8 +354,8 @@ fn read_catch_alls(
     for section in sections {
         let name = section.name();
         if !options.allow_catch_all_accounts {
-            let text = "this catch-all is ignored: it takes `allow_catch_all_accounts = True` in [emailproxy]";
-            problems.push(of_section(Severity::Warning, section, text.to_owned()));
+            let text = accounts::CATCH_ALL_IGNORED.to_owned();
+            problems.push(of_section(Severity::Warning, section, text));
             continue;
         }
         let mut headings = vec![name];
@@ -374,9 +365,7 @@ fn read_catch_alls(
         if let Some(account) = &account {
             warn_of_open_doors(&mut reader, options, account, exposed, true);
             if options.encrypt_client_secret_on_first_use && account.client_secret.is_some() {
-                let text = "a catch-all's `client_secret` is encrypted with the first login's password, and must be \
-                            removed here by you: accounts with other passwords then need secrets of their own";
-                reader.warn("client_secret", text);
+                reader.warn("client_secret", accounts::CATCH_ALL_SECRET);
             }
         }
         // What is missing is no fault of `[@]` while there are domains to complete it.
@@ -388,7 +377,7 @@ fn read_catch_alls(
             }
             if missing && problem.severity == Severity::Error {
                 problem.severity = Severity::Warning;
-                problem.text += ": only accounts with a section that adds it can log in";
+                problem.text = accounts::incomplete_catch_all(problem.text);
             }
             problems.push(problem);
         }
@@ -416,27 +405,24 @@ fn warn_of_open_doors(
     if closed && !catch_all {
         return;
     }
-    let who = if exposed {
-        "DANGER: other machines can reach a listener (`local_address`), and anyone there"
-    } else {
-        "anyone on this machine"
-    };
     let what = if catch_all {
-        "every mailbox that this covers"
+        accounts::COVERED_MAILBOXES
     } else {
-        "this account"
+        accounts::THIS_ACCOUNT
     };
     let advice = if catch_all {
-        "give accounts sections of their own, and keep listeners on 127.0.0.1"
+        accounts::CLOSE_CATCH_ALL
     } else if account.flow == FlowKind::ClientCredentials {
-        "encrypt the secret beforehand, use the login password as the secret, or keep listeners on 127.0.0.1"
+        accounts::CLOSE_THE_DOOR_OR_USE_PASSWORD
     } else {
-        "encrypt the secret beforehand, or keep listeners on 127.0.0.1"
+        accounts::CLOSE_THE_DOOR
     };
-    let text = format!(
-        "{who} can open {what} with any password before its first login, because {} asks no user: {advice}",
-        account.flow.name()
-    );
+    let flow = account.flow.name();
+    let text = if exposed {
+        accounts::open_to_everybody(what, flow, advice)
+    } else {
+        accounts::open_to_this_machine(what, flow, advice)
+    };
     reader.section_problem(Severity::Warning, text);
 }
 
@@ -469,9 +455,7 @@ fn check_names(document: &Document, problems: &mut Vec<Problem>) {
                 let text = unknown_option(option, known);
                 problems.push(of_entry(Severity::Warning, section, entry, text));
             } else if is_placeholder(entry.value()) {
-                let text = format!(
-                    "`{option}` still holds the sample's placeholder: put your own value there"
-                );
+                let text = messages::placeholder(option);
                 problems.push(of_entry(Severity::Warning, section, entry, text));
             }
         }
@@ -481,13 +465,13 @@ fn check_names(document: &Document, problems: &mut Vec<Problem>) {
 fn unknown_option<'a>(option: &str, known: impl Iterator<Item = &'a str>) -> String {
     if let Some(nearest) = names::nearest(option, known) {
         // What is that near to a known name is no part of a secret.
-        return format!("unknown option `{option}`, ignored: did you mean `{nearest}`?");
+        return messages::option_meant(option, nearest);
     }
     if names::presentable(option) {
-        return format!("unknown option `{option}`, ignored");
+        return messages::unknown_option(option);
     }
     // It may be a part of a secret.
-    "unknown option, ignored: if this line goes on with the value above it, indent it".to_owned()
+    messages::UNKNOWN_LINE.to_owned()
 }
 
 fn check_other_section(section: &Section, problems: &mut Vec<Problem>) {
@@ -508,8 +492,8 @@ fn check_other_section(section: &Section, problems: &mut Vec<Problem>) {
     }
     let near = names::nearest(&name.to_lowercase(), [options::SECTION].into_iter());
     let text = match near {
-        Some(near) => format!("unknown section, ignored: did you mean [{near}]?"),
-        None => "unknown section, ignored: servers are headed as [IMAP-1993], accounts as [you@example.com]".to_owned(),
+        Some(near) => messages::section_meant(near),
+        None => messages::UNKNOWN_SECTION.to_owned(),
     };
     problems.push(of_section(Severity::Warning, section, text));
 }

@@ -1,5 +1,6 @@
 //! The one place that talks HTTP: isahc behind a trait.
 
+use crate::messages::provider as messages;
 use futures_lite::AsyncReadExt;
 use isahc::{HttpClient, config::Configurable, config::RedirectPolicy, error::ErrorKind};
 use proxy_proto::BoxFuture;
@@ -75,7 +76,7 @@ impl Http {
             )
             .default_header("accept", "application/json")
             .build()
-            .map_err(|e| TransportError(format!("HTTP cannot be set up: {e}")))?;
+            .map_err(|e| TransportError(messages::no_http(e)))?;
         Ok(Http { client })
     }
 }
@@ -102,7 +103,7 @@ impl Transport for Http {
                     .body(isahc::AsyncBody::from(form.as_bytes().to_vec())),
                 None => builder.method("GET").body(isahc::AsyncBody::empty()),
             }
-            .map_err(|_| TransportError(format!("{host} is addressed by an unusable URL")))?;
+            .map_err(|_| TransportError(messages::unusable_url(&host)))?;
             let response = client.send_async(request).await.map_err(failed)?;
             let status = response.status().as_u16();
             let mut body = Zeroizing::new(Vec::with_capacity(8 * 1024));
@@ -111,11 +112,9 @@ impl Transport for Http {
                 .take(MAX_BODY as u64 + 1)
                 .read_to_end(&mut body)
                 .await
-                .map_err(|e| TransportError(format!("{host} did not finish its answer: {e}")))?;
+                .map_err(|e| TransportError(messages::cut_off(&host, e)))?;
             if body.len() > MAX_BODY {
-                return Err(TransportError(format!(
-                    "{host} answered with more than 256 KiB"
-                )));
+                return Err(TransportError(messages::too_much(&host, "256 KiB")));
             }
             Ok(Answer { status, body })
         })
@@ -130,12 +129,9 @@ struct Host {
 
 /// The URL's host, if secrets may be sent there: by https, or to this computer.
 fn secure_host(url: &str) -> Result<Host, TransportError> {
-    let parsed = Url::parse(url)
-        .map_err(|e| TransportError(format!("the provider's URL cannot be used: {e}")))?;
+    let parsed = Url::parse(url).map_err(|e| TransportError(messages::bad_url(e)))?;
     let Some(host) = parsed.host() else {
-        return Err(TransportError(
-            "the provider's URL names no host".to_owned(),
-        ));
+        return Err(TransportError(messages::NO_HOST.to_owned()));
     };
     let loopback = match host {
         url::Host::Domain(name) => name == "localhost" || name.ends_with(".localhost"),
@@ -145,9 +141,7 @@ fn secure_host(url: &str) -> Result<Host, TransportError> {
     match parsed.scheme() {
         "https" => Ok(()),
         "http" if loopback => Ok(()),
-        scheme => Err(TransportError(format!(
-            "secrets are sent by https only, and the URL of {host} begins with {scheme}:"
-        ))),
+        scheme => Err(TransportError(messages::not_https(&host, scheme))),
     }?;
     Ok(Host {
         name: host.to_string(),
@@ -157,13 +151,11 @@ fn secure_host(url: &str) -> Result<Host, TransportError> {
 
 fn why(host: &str, error: &isahc::Error) -> String {
     match error.kind() {
-        ErrorKind::NameResolution => format!("{host} is not known to the name service"),
-        ErrorKind::ConnectionFailed => format!("{host} cannot be reached"),
-        ErrorKind::Timeout => format!("{host} did not answer in time"),
-        ErrorKind::BadServerCertificate => format!(
-            "the certificate of {host} is not trusted; if it is a private authority's, name its file in SSL_CERT_FILE"
-        ),
-        _ => format!("{host} could not be asked: {error}"),
+        ErrorKind::NameResolution => messages::unknown_host(host),
+        ErrorKind::ConnectionFailed => messages::unreachable(host),
+        ErrorKind::Timeout => messages::too_slow(host),
+        ErrorKind::BadServerCertificate => messages::untrusted(host),
+        _ => messages::not_asked(host, error),
     }
 }
 

@@ -1,7 +1,7 @@
 //! Why there is no token, in words for the client.
 
 use super::Attempt;
-use crate::{flow::answer::clean, settings::Account};
+use crate::{flow::answer::clean, messages::login as messages, settings::Account};
 use std::net::IpAddr;
 
 /// Why there is no token: one line for the client that names the account and says what to do; no secrets.
@@ -19,9 +19,7 @@ pub(super) fn is_local(client: IpAddr) -> bool {
 }
 
 pub(super) fn refused_to_strangers(user: &str) -> Denial {
-    Denial::Denied(format!(
-        "login refused: there is no account {user}, or its password is another"
-    ))
+    Denial::Denied(messages::refused_to_strangers(user))
 }
 
 pub(super) fn wrong_password(
@@ -30,37 +28,30 @@ pub(super) fn wrong_password(
     user: &str,
     secret: bool,
 ) -> Denial {
-    tracing::info!(account = %account.name, client = %attempt.client, "login refused: wrong password");
+    tracing::info!(
+        account = %account.name, client = %attempt.client, "{}", messages::WRONG_PASSWORD_REFUSED
+    );
     if !is_local(attempt.client) {
         return refused_to_strangers(user);
     }
     let name = &account.name;
     Denial::Denied(if secret {
-        format!(
-            "wrong password for {name}: it does not open client_secret_encrypted; use the one that it was encrypted with"
-        )
+        messages::wrong_password_for_secret(name)
     } else {
-        format!(
-            "wrong password for {name}: use the one of its first login, or remove its access_token and refresh_token from where they are saved"
-        )
+        messages::wrong_password(name)
     })
 }
 
 pub(super) fn consent_pending(account: &str) -> Denial {
-    Denial::Temporary(format!(
-        "an authorisation of {account} is waiting for its user, begun with another password; finish it, or try again in ten minutes"
-    ))
+    Denial::Temporary(messages::consent_pending(account))
 }
 
 pub(super) fn refused_again(account: &Account, text: &str) -> Denial {
     let text = clean(text, &[]);
-    tracing::warn!(account = %account.name, "the server refuses a renewed token: {text}");
-    Denial::Denied(format!(
-        "the server refuses the token of {}, renewed within the last ten minutes ({text}); check oauth2_scope, sasl_user, and that the mailbox allows this protocol",
-        account.name
-    ))
+    tracing::warn!(account = %account.name, "{}", messages::renewed_token_refused(&text));
+    Denial::Denied(messages::refused_again(&account.name, text))
 }
 
 pub(super) fn busy(user: &str) -> Denial {
-    Denial::Temporary(format!("too many logins at once: {user} has to try again"))
+    Denial::Temporary(messages::busy(user))
 }

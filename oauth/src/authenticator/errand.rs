@@ -8,8 +8,9 @@ use super::{
 };
 use crate::{
     crypt::random,
-    flow::{self, Failure, Grant, advice, token_answer},
+    flow::{self, Failure, Grant, token_answer},
     keyring::{Busy, Tag},
+    messages::{consent, tokens as messages},
     settings::{Account, FlowKind, Settings},
 };
 use proxy_proto::Secret;
@@ -90,13 +91,13 @@ impl Errand {
                         // another process has replaced it, with the same provider's help
                         return Err(Setback::Changed);
                     }
-                    tracing::warn!(account = %self.account.name, "the refresh token is of no more use: {text}");
+                    tracing::warn!(account = %self.account.name, "{}", messages::refresh_token_ended(text));
                 }
                 Err(failure) => {
                     if let Some(access) = fallback {
                         tracing::warn!(
                             account = %self.account.name,
-                            "no new token, the old one serves a little longer: {}", failure.text()
+                            "{}", messages::old_token_instead(failure.text())
                         );
                         return Ok(access.clone());
                     }
@@ -116,7 +117,7 @@ impl Errand {
             (Err(Setback::Denial(Denial::Temporary(text))), Some(access)) => {
                 tracing::warn!(
                     account = %self.account.name,
-                    "the old token serves a little longer: {text}"
+                    "{}", messages::old_token_serves(text)
                 );
                 Ok(access.clone())
             }
@@ -172,10 +173,7 @@ impl Errand {
         if self.authenticator.plain_secret(&self.account).is_some()
             && holdings.has_encrypted_secret()
         {
-            tracing::warn!(
-                account = %self.account.name,
-                "both client_secret and client_secret_encrypted are there: the first one is used; remove one of them"
-            );
+            tracing::warn!(account = %self.account.name, "{}", messages::BOTH_SECRETS_SAVED);
         }
         Ok(self.found(holdings, opened, password_differs))
     }
@@ -225,7 +223,7 @@ impl Errand {
     async fn refresh(&self, found: &Found, refresh_token: &Secret) -> Result<Grant, Failure> {
         let auth = self.client_auth(found).await.map_err(Failure::Transient)?;
         let form = flow::refresh::token_request(&self.account, &auth, refresh_token);
-        tracing::debug!(account = %self.account.name, "refreshing the access token");
+        tracing::debug!(account = %self.account.name, "{}", messages::REFRESHING);
         self.paced_request(&form, &self.account.token_url).await
     }
 
@@ -246,9 +244,7 @@ impl Errand {
         let pause = authenticator.state(&account.name, |state| state.pause);
         if let Some(left) = pause.and_then(|pause| pause.until.checked_sub(now)) {
             if left > PATIENCE || ahead {
-                return Err(Failure::Transient(format!(
-                    "the provider failed a moment ago and is asked again in {left} seconds"
-                )));
+                return Err(Failure::Transient(messages::asked_again_in(left)));
             }
             authenticator.clock.sleep(Duration::from_secs(left)).await;
         }
@@ -283,23 +279,20 @@ impl Errand {
     /// What a failure means to the login.
     pub(super) fn denial(&self, failure: &Failure) -> Denial {
         let name = &self.account.name;
-        let text = failure.text();
-        let hint = if self.account.client_id.contains("*** your") {
-            "; client_id still holds the sample's placeholder"
+        let why = if self.account.client_id.contains("*** your") {
+            messages::with_placeholder(failure.text())
         } else {
-            ""
+            failure.text().to_owned()
         };
         match self.proof {
-            Proof::Password(_) => tracing::warn!(account = %name, "no token: {text}{hint}"),
+            Proof::Password(_) => tracing::warn!(account = %name, "{}", messages::none(&why)),
             // the sessions that are open do not need it, and the next login says it aloud
-            Proof::Keys => tracing::debug!(account = %name, "not renewed ahead of time: {text}"),
+            Proof::Keys => tracing::debug!(account = %name, "{}", messages::not_renewed(&why)),
         }
         match failure {
-            Failure::Transient(_) => {
-                Denial::Temporary(format!("no token for {name} at the moment: {text}{hint}"))
-            }
+            Failure::Transient(_) => Denial::Temporary(messages::none_now_for(name, why)),
             Failure::Ended(_) | Failure::Refused { .. } => {
-                Denial::Denied(format!("no token for {name}: {text}{hint}"))
+                Denial::Denied(messages::none_for(name, why))
             }
         }
     }
@@ -331,9 +324,7 @@ impl Errand {
         if grant.refresh_token.is_none() {
             tracing::warn!(
                 account = %self.account.name,
-                "the provider gave no refresh token: the user will be asked again in {} seconds; {}",
-                grant.expires_in,
-                advice::OFFLINE
+                "{}", consent::no_refresh_token(grant.expires_in)
             );
         }
     }

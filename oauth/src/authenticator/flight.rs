@@ -1,7 +1,7 @@
 //! Work for one account that several logins may wait for, and what is remembered of an account between logins.
 
 use super::{Authenticator, Denial, lock};
-use crate::keyring::Tag;
+use crate::{keyring::Tag, messages::login as messages};
 use event_listener::{Event, listener};
 use proxy_proto::Secret;
 use std::{
@@ -124,11 +124,9 @@ impl Drop for Landing {
     fn drop(&mut self) {
         if !self.flight.has_landed() {
             self.leave();
-            self.flight
-                .land(Err(Setback::Denial(Denial::Temporary(format!(
-                    "the login of {} was broken off; try again",
-                    self.account
-                )))));
+            self.flight.land(Err(Setback::Denial(Denial::Temporary(
+                messages::broken_off(&self.account),
+            ))));
         }
     }
 }

@@ -16,6 +16,7 @@ use crate::{
         client_credentials, device, password,
         service_account::ServiceAccountKey,
     },
+    messages::{consent as messages, login, provider, tokens},
     settings::FlowKind,
 };
 use futures_lite::future::or;
@@ -38,7 +39,7 @@ impl Errand {
     /// Obtains and saves tokens by the account's flow.
     pub(super) async fn authorize(&self, found: &Found) -> Result<Secret, Setback> {
         let account = &self.account;
-        tracing::debug!(account = %account.name, flow = ?account.flow, "authorising afresh");
+        tracing::debug!(account = %account.name, flow = ?account.flow, "{}", tokens::AUTHORISING);
         let form = match account.flow {
             FlowKind::AuthorizationCode => return self.by_code(found).await,
             FlowKind::Device => return self.by_device(found).await,
@@ -104,26 +105,24 @@ impl Errand {
         .ok_or_else(|| self.unanswered())?
         .map_err(|e| match e {
             ConsentError::Unable(text) => {
-                Denial::Temporary(format!("no consent for {}: {text}", account.name))
+                Denial::Temporary(messages::no_consent(&account.name, text))
             }
             ConsentError::Dismissed => self.dismissed(),
         })?;
 
         let result = async {
-            let code = authorization.redirected(&answer.redirected).map_err(|e| match e {
-                RedirectError::State => {
-                    tracing::warn!(account = %account.name, "a redirect with another state was refused");
-                    Denial::Denied(format!(
-                        "the answer for {} does not belong to this login (its state differs): log in again and use the latest page only",
-                        account.name
-                    ))
-                }
-                RedirectError::Provider(failure) => self.denial(&failure),
-                RedirectError::NoCode => Denial::Denied(format!(
-                    "the provider's answer for {} holds no code; log in again",
-                    account.name
-                )),
-            })?;
+            let code = authorization
+                .redirected(&answer.redirected)
+                .map_err(|e| match e {
+                    RedirectError::State => {
+                        tracing::warn!(account = %account.name, "{}", messages::OTHER_STATE);
+                        Denial::Denied(messages::answer_of_another(&account.name))
+                    }
+                    RedirectError::Provider(failure) => self.denial(&failure),
+                    RedirectError::NoCode => {
+                        Denial::Denied(messages::answer_without_code(&account.name))
+                    }
+                })?;
             let form = authorization.token_request(account, auth, &code, &answer.redirect_uri);
             let grant = self
                 .request(&form, &account.token_url)
@@ -207,7 +206,7 @@ impl Errand {
                 },
                 // RFC 8628 §3.5: after a time-out less often
                 Err(Failure::Transient(text)) => {
-                    tracing::debug!(account = %account.name, "polling goes on: {text}");
+                    tracing::debug!(account = %account.name, "{}", messages::polling_goes_on(text));
                     code.slow_down();
                 }
                 Err(failure @ Failure::Ended(_)) => return Err(self.denial(&failure).into()),
@@ -234,14 +233,15 @@ impl Errand {
         let account = &self.account;
         let unusable = |text: String| {
             tracing::error!(account = %account.name, "{text}");
-            Denial::Denied(format!("no token for {}: {text}", account.name))
+            Denial::Denied(tokens::none_for(&account.name, text))
         };
-        let secret = found.secret.as_ref().ok_or_else(|| {
-            unusable("client_secret must name the key file (client_id = file) or hold the key (client_id = key)".to_owned())
-        })?;
+        let secret = found
+            .secret
+            .as_ref()
+            .ok_or_else(|| unusable(provider::NO_SERVICE_ACCOUNT_KEY.to_owned()))?;
         let json = self.service_account_json(secret).await.map_err(unusable)?;
         let what = |e: crate::flow::service_account::ServiceAccountError| {
-            unusable(format!("the service account's key {e}"))
+            unusable(provider::bad_service_account_key(e))
         };
         let key = ServiceAccountKey::parse(&json).map_err(what)?;
         let form = key
@@ -262,14 +262,14 @@ impl Errand {
         }
         let octets = read(PathBuf::from(text), "client_secret").await?;
         let text = std::str::from_utf8(&octets)
-            .map_err(|_| "the file that client_secret names is not text".to_owned())?;
+            .map_err(|_| provider::SECRET_FILE_IS_NOT_TEXT.to_owned())?;
         Ok(Secret::new(text))
     }
 
     async fn auth(&self, found: &Found) -> Result<ClientAuth, Denial> {
         self.client_auth(found).await.map_err(|text| {
             tracing::error!(account = %self.account.name, "{text}");
-            Denial::Denied(format!("no token for {}: {text}", self.account.name))
+            Denial::Denied(tokens::none_for(&self.account.name, text))
         })
     }
 
@@ -285,10 +285,7 @@ impl Errand {
             .zip(account.jwt_key_path.as_ref());
         if let Some(secret) = &found.secret {
             if certificate.is_some() {
-                tracing::warn!(
-                    account = %account.name,
-                    "the client secret is used, not the certificate; remove one of them"
-                );
+                tracing::warn!(account = %account.name, "{}", tokens::SECRET_NOT_CERTIFICATE);
             }
             return Ok(ClientAuth::Secret(secret.clone()));
         }
@@ -305,10 +302,8 @@ impl Errand {
             )
             .map(ClientAuth::Assertion)
             .map_err(|e| match e {
-                AssertionError::Certificate(why) => {
-                    format!("the file of jwt_certificate_path {why}")
-                }
-                AssertionError::Key(why) => format!("the file of jwt_key_path {why}"),
+                AssertionError::Certificate(why) => provider::bad_certificate(why),
+                AssertionError::Key(why) => provider::bad_key(why),
             });
         }
         let by_password = self
@@ -331,9 +326,8 @@ impl Errand {
     fn password(&self) -> Result<&Secret, Denial> {
         match &self.proof {
             Proof::Password(password) => Ok(password),
-            Proof::Keys => Err(Denial::Temporary(format!(
-                "no token for {} without its password",
-                self.account.name
+            Proof::Keys => Err(Denial::Temporary(tokens::none_without_password(
+                &self.account.name,
             ))),
         }
     }
@@ -354,10 +348,7 @@ impl Errand {
             Err(Setback::Denial(Denial::Denied(text) | Denial::Temporary(text))) => {
                 Err(text.clone())
             }
-            Err(Setback::Changed) => Err(format!(
-                "the password of {} has been changed meanwhile; log in with the new one",
-                self.account.name
-            )),
+            Err(Setback::Changed) => Err(login::password_has_changed(&self.account.name)),
         }
     }
 
@@ -382,8 +373,7 @@ impl Errand {
         if let Some(other) = &other_person {
             tracing::warn!(
                 account = %account.name,
-                "the provider says that {other} approved; if mail is refused or is another's, sign out in the browser and approve again: emailproxy authorise --fresh {}",
-                account.name
+                "{}", messages::other_person(other, &account.name)
             );
         }
         Granted { other_person }
@@ -391,22 +381,18 @@ impl Errand {
 
     fn dismissed(&self) -> Denial {
         let name = &self.account.name;
-        tracing::warn!(account = %name, "the request for consent was dismissed");
-        Denial::Denied(format!(
-            "the request for consent of {name} was dismissed; log in again to start over"
-        ))
+        tracing::warn!(account = %name, "{}", messages::DISMISSED);
+        Denial::Denied(messages::consent_dismissed(name))
     }
 
     fn unanswered(&self) -> Denial {
         let name = &self.account.name;
-        tracing::warn!(account = %name, "nobody answered the request for consent");
-        Denial::Temporary(format!(
-            "nobody gave consent for {name} in time; log in again and follow the link that the proxy shows"
-        ))
+        tracing::warn!(account = %name, "{}", messages::UNANSWERED);
+        Denial::Temporary(messages::consent_unanswered(name))
     }
 
     fn trouble(&self, error: NoRandomness) -> Denial {
-        Denial::Temporary(format!("no login for {}: {error}", self.account.name))
+        Denial::Temporary(messages::no_login(&self.account.name, error))
     }
 }
 
@@ -421,8 +407,5 @@ pub(super) fn read_file(path: &Path, option: &str) -> Result<Zeroizing<Vec<u8>>,
     File::open(path)
         .and_then(|file| file.take(LONGEST_FILE).read_to_end(&mut contents))
         .map(|_| contents)
-        .map_err(|e| {
-            let path = path.display();
-            format!("{option} names {path}, which cannot be read: {e}")
-        })
+        .map_err(|e| provider::named_file_unreadable(option, path.display(), e))
 }

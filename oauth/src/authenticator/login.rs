@@ -12,8 +12,9 @@ use super::{
     saved::{Proof, Unlocked},
 };
 use crate::{
-    crypt::Kdf,
+    crypt::{Damaged, Kdf},
     keyring::Busy,
+    messages::{login as messages, saved},
     settings::{Account, FlowKind, Settings},
 };
 use proxy_proto::Secret;
@@ -66,7 +67,7 @@ impl Authenticator {
                     (Some(access), None) => {
                         let life = self.life(account, &access, holdings.expiry);
                         if life == Life::Long && !opened.stale {
-                            tracing::debug!(account = %account.name, "the saved token serves");
+                            tracing::debug!(account = %account.name, "{}", messages::SAVED_TOKEN_SERVES);
                             return Ok(access);
                         }
                         Need::Renewal
@@ -94,10 +95,13 @@ impl Authenticator {
                     Need::Authorization
                 }
                 Unlocked::Damaged { heading, damaged } => {
-                    return Err(Denial::Temporary(format!(
-                        "{user}: the saved {} {}; remove it from section [{heading}] to log in afresh",
-                        damaged.option, damaged.why
-                    )));
+                    let Damaged { option, why } = damaged;
+                    return Err(Denial::Temporary(match option {
+                        "token_salt" | "token_iterations" => {
+                            saved::damaged_salt(user, option, why, heading)
+                        }
+                        _ => saved::damaged(user, option, why, heading),
+                    }));
                 }
             };
             let authorization = matches!(need, Need::Authorization);
@@ -119,9 +123,7 @@ impl Authenticator {
                 Boarding::Refused(denial) => return Err(denial),
             }
         }
-        Err(Denial::Temporary(format!(
-            "what is saved of {user} keeps changing; try again"
-        )))
+        Err(Denial::Temporary(messages::keeps_changing(user)))
     }
 
     /// Joins the flight of this account and password, or begins one.
@@ -232,11 +234,9 @@ impl Authenticator {
         }
         lock(&self.brake).wrong(attempt.client, self.clock.now());
         self.pad(attempt, 0).await;
-        tracing::info!(client = %attempt.client, "login refused: there is no account {user}");
+        tracing::info!(client = %attempt.client, "{}", messages::unknown_account_refused(user));
         if is_local(attempt.client) {
-            Denial::Denied(format!(
-                "there is no account {user}: add a section [{user}] to the configuration file"
-            ))
+            Denial::Denied(messages::unknown_account(user))
         } else {
             refused_to_strangers(user)
         }
@@ -256,9 +256,7 @@ impl Authenticator {
     async fn brake(&self, client: IpAddr, user: &str) -> Result<(), Denial> {
         let wait = lock(&self.brake).wait(client, self.clock.now());
         let Some(wait) = wait else {
-            return Err(Denial::Temporary(format!(
-                "too many wrong passwords from {client}: {user} has to wait a minute"
-            )));
+            return Err(Denial::Temporary(messages::braked(client, user)));
         };
         if !wait.is_zero() {
             struct Waiting<'a>(&'a Mutex<Brake>, IpAddr);

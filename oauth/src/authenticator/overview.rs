@@ -3,6 +3,7 @@
 use super::{Authenticator, Denial, flight::Setback, lock};
 use crate::{
     flow::{Failure, Grant},
+    messages::saved as messages,
     settings::{Account, FlowKind},
     store::Saved,
 };
@@ -248,7 +249,7 @@ impl Authenticator {
             match saver.headings().await {
                 Ok(more) => headings.extend(more),
                 Err(error) => {
-                    tracing::warn!("the accounts of catch-alls cannot be listed: {error}")
+                    tracing::warn!("{}", messages::cannot_be_listed(error));
                 }
             }
         }

@@ -5,8 +5,9 @@
 
 use super::{grant::read_file, saved::Holdings};
 use crate::{
-    crypt::{Kdf, Key, NoRandomness, OpenError},
+    crypt::{Damaged, Kdf, Key, NoRandomness, OpenError},
     flow::service_account::ServiceAccountKey,
+    messages::rekey as messages,
     settings::{Account, Settings},
     store::{Change, Store, StoreError, spelling},
 };
@@ -86,9 +87,7 @@ pub fn change_password(
         let holdings = Holdings::read(&account, stores.tokens, stores.configuration)?;
         let opened = open(&holdings, &account, &mut keys)?;
         if opened.is_empty() {
-            return Err(RekeyError::Configuration(format!(
-                "nothing is saved for {name} yet: the password of its first login will be its password"
-            )));
+            return Err(RekeyError::Configuration(messages::nothing_saved(name)));
         }
         let used = holdings.kdf().map_or(0, |kdf| kdf.iterations);
         let kdf = Kdf::fresh(iterations.max(used))?;
@@ -124,9 +123,9 @@ pub fn encrypt_secret(
     password: &Secret,
     iterations: u32,
 ) -> Result<Rekeyed, RekeyError> {
-    let heading = settings.heading(name).ok_or_else(|| {
-        RekeyError::Configuration(format!("there is no section [{name}] in the configuration"))
-    })?;
+    let heading = settings
+        .heading(name)
+        .ok_or_else(|| RekeyError::Configuration(messages::no_section(name)))?;
     check(password)?;
     let secret = plain_secret(settings, heading)?;
     let configuration = stores.configuration.unwrap_or(stores.tokens);
@@ -144,12 +143,9 @@ pub fn encrypt_secret(
                 let tokens = holdings.values().into_iter().flatten();
                 for value in tokens.filter(|value| value.option() != SECRET) {
                     value.open(&mut |kdf| keys.get(kdf)).map_err(|error| {
-                        explain(
-                            account,
-                            value.option(),
-                            error,
-                            "give the password of its logins, or change that first with `passwd`",
-                        )
+                        explain(account, value.option(), error, |name, option| {
+                            messages::not_the_password_of_logins(name, option)
+                        })
                     })?;
                 }
             }
@@ -160,7 +156,8 @@ pub fn encrypt_secret(
         } else if let Some(salt) = &seen.token_salt {
             // a catch-all's salt is that of the accounts which inherited it
             let kdf = Kdf::parse(salt, seen.token_iterations.as_deref()).map_err(|damaged| {
-                RekeyError::Store(format!("[{heading}]: {} {}", damaged.option, damaged.why))
+                let text = messages::damaged_salt_first(heading, damaged.option, damaged.why);
+                RekeyError::Store(text)
             })?;
             kept = Some(kdf);
         }
@@ -234,15 +231,11 @@ fn account(
     name: &str,
 ) -> Result<Arc<Account>, RekeyError> {
     if name.starts_with('@') {
-        return Err(RekeyError::Configuration(format!(
-            "{name} is a catch-all, which no one logs in to: name an account"
-        )));
+        return Err(RekeyError::Configuration(messages::catch_all_named(name)));
     }
-    let account = settings.account(name).ok_or_else(|| {
-        RekeyError::Configuration(format!(
-            "there is no account {name} in the configuration, or it cannot be used as it stands there"
-        ))
-    })?;
+    let account = settings
+        .account(name)
+        .ok_or_else(|| RekeyError::Configuration(messages::no_account(name)))?;
     if account.own_section {
         return Ok(account);
     }
@@ -256,12 +249,12 @@ fn account(
 /// What a login would refuse.
 fn check(password: &Secret) -> Result<(), RekeyError> {
     if password.is_empty() {
-        return Err(RekeyError::Password(
-            "an empty password is refused by the proxy: choose another".to_owned(),
-        ));
+        return Err(RekeyError::Password(messages::EMPTY_PASSWORD.to_owned()));
     }
     if password.expose().len() > super::LONGEST_PASSWORD {
-        return Err(RekeyError::Password("the password is too long".to_owned()));
+        return Err(RekeyError::Password(messages::password_too_long(
+            super::LONGEST_PASSWORD,
+        )));
     }
     Ok(())
 }
@@ -275,23 +268,28 @@ fn open(
     let mut opened = Vec::new();
     for value in holdings.values().into_iter().flatten() {
         let text = value.open(&mut |kdf| keys.get(kdf)).map_err(|error| {
-            explain(account, value.option(), error, "give the one of its logins")
+            explain(account, value.option(), error, |name, option| {
+                messages::wrong_old_password(name, option)
+            })
         })?;
         opened.push((value.option(), text));
     }
     Ok(opened)
 }
 
-fn explain(account: &Account, option: &str, error: OpenError, advice: &str) -> RekeyError {
+/// `wrong_password`: the text for this account and option.
+fn explain(
+    account: &Account,
+    option: &str,
+    error: OpenError,
+    wrong_password: impl FnOnce(&str, &str) -> String,
+) -> RekeyError {
     let name = &account.name;
     match error {
-        OpenError::WrongKey => RekeyError::Password(format!(
-            "wrong password for {name}: it does not open the saved {option}; {advice}"
-        )),
-        OpenError::Damaged(damaged) => RekeyError::Store(format!(
-            "the saved {} of {name} {}; remove it first",
-            damaged.option, damaged.why
-        )),
+        OpenError::WrongKey => RekeyError::Password(wrong_password(name, option)),
+        OpenError::Damaged(Damaged { option, why }) => {
+            RekeyError::Store(messages::damaged_first(name, option, why))
+        }
     }
 }
 
@@ -301,18 +299,16 @@ fn plain_secret(settings: &Settings, heading: &str) -> Result<Secret, RekeyError
         let inherited = settings.text_for(heading, "client_secret").is_some();
         let encrypted = settings.own_text(heading, SECRET).is_some();
         return Err(RekeyError::Configuration(if inherited {
-            format!(
-                "[{heading}] has its client_secret from a catch-all or from [DEFAULT]: encrypt it there, or put it into this section"
-            )
+            messages::inherited_secret(heading)
         } else if encrypted {
-            format!("the client_secret of [{heading}] is encrypted already")
+            messages::encrypted_already(heading)
         } else {
-            format!("there is no client_secret in [{heading}]")
+            messages::no_secret(heading)
         }));
     };
     if text.contains("*** your") {
-        return Err(RekeyError::Configuration(format!(
-            "the client_secret of [{heading}] still holds the sample's placeholder"
+        return Err(RekeyError::Configuration(messages::placeholder_secret(
+            heading,
         )));
     }
     if settings.text_for(heading, "oauth2_flow").as_deref() != Some("service_account") {
@@ -323,23 +319,21 @@ fn plain_secret(settings: &Settings, heading: &str) -> Result<Secret, RekeyError
         Some(path) => {
             let octets = read_file(path, "client_secret").map_err(RekeyError::Configuration)?;
             let text = std::str::from_utf8(&octets).map_err(|_| {
-                RekeyError::Configuration(format!("{} is not text", path.display()))
+                RekeyError::Configuration(messages::file_is_not_text(path.display()))
             })?;
             Secret::new(text)
         }
     };
     match ServiceAccountKey::parse(&json) {
         Ok(_) => Ok(json),
-        Err(error) => Err(RekeyError::Configuration(format!(
-            "the service account's key of [{heading}] {error}"
+        Err(error) => Err(RekeyError::Configuration(messages::unusable_key(
+            heading, error,
         ))),
     }
 }
 
 fn keeps_changing(name: &str) -> RekeyError {
-    RekeyError::Store(format!(
-        "what is saved of {name} keeps changing: nothing was done; try again"
-    ))
+    RekeyError::Store(messages::nothing_done(name))
 }
 
 fn under(kdf: &Kdf) -> Vec<Change> {

@@ -3,6 +3,7 @@
 use crate::{
     crypt::{Damaged, Kdf, Key, NoRandomness, OpenError, format_of},
     keyring::{Busy, Keyring},
+    messages::saved as messages,
     settings::{Account, TokenFormat},
     store::{Change, Saved, Saver, Store, StoreError},
 };
@@ -199,7 +200,7 @@ impl Holdings {
                 text,
                 kdf: kdf(places, index).unwrap_or(Err(Damaged {
                     option: "token_salt",
-                    why: "is missing",
+                    why: messages::MISSING,
                 })),
                 elsewhere: places[index].elsewhere,
             })
@@ -315,7 +316,7 @@ impl Holdings {
                 Err(OpenError::Damaged(why)) => {
                     tracing::warn!(
                         account = %account.name, option = value.option, section = %value.heading,
-                        "a saved value {}", why.why
+                        "{}", messages::damaged_value(why.why)
                     );
                     damaged = damaged.or(Some(Unlocked::damaged(value, why)));
                 }

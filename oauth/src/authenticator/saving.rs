@@ -8,7 +8,14 @@ use super::{
     lock,
     saved::{New, Proof, Refresh, Unlocked},
 };
-use crate::{crypt::Kdf, flow::Grant, keyring::Busy, settings::FlowKind, store::Outcome};
+use crate::{
+    crypt::Kdf,
+    flow::Grant,
+    keyring::Busy,
+    messages::{login, tokens as messages},
+    settings::FlowKind,
+    store::Outcome,
+};
 use proxy_proto::Secret;
 
 impl Errand {
@@ -30,10 +37,7 @@ impl Errand {
         for _ in 0..LOOKS {
             let Some(now) = self.find_again(found).await? else {
                 self.leave_stray(found, grant, expiry);
-                tracing::warn!(
-                    account = %self.account.name,
-                    "a new token is not saved: the account's password has been changed meanwhile; the next login with the new one gets it, unless the proxy ends before"
-                );
+                tracing::warn!(account = %self.account.name, "{}", messages::NOT_SAVED);
                 return Err(Setback::Changed);
             };
             match self.save_over(&now, grant, expiry, kept).await? {
@@ -47,20 +51,19 @@ impl Errand {
                     self.leave_stray(&now, grant, expiry);
                     tracing::error!(
                         account = %self.account.name,
-                        "tokens are kept in memory until they can be saved: {error}"
+                        "{}", messages::kept_in_memory(error)
                     );
                 }
             }
-            tracing::info!(
-                account = %self.account.name,
-                "new access token, good for {} seconds{}", grant.expires_in,
-                if grant.refresh_token.is_some() { ", and new refresh token" } else { "" }
-            );
+            let text = match &grant.refresh_token {
+                Some(_) => messages::new_tokens(grant.expires_in),
+                None => messages::new_access_token(grant.expires_in),
+            };
+            tracing::info!(account = %self.account.name, "{text}");
             return Ok(grant.access_token.clone());
         }
-        Err(Setback::Denial(Denial::Temporary(format!(
-            "what is saved of {} keeps changing; try again",
-            self.account.name
+        Err(Setback::Denial(Denial::Temporary(login::keeps_changing(
+            &self.account.name,
         ))))
     }
 
@@ -126,10 +129,9 @@ impl Errand {
         {
             return Ok(());
         }
-        tracing::warn!(account = %account.name, "tokens dropped: the account's settings have changed meanwhile");
-        Err(Denial::Temporary(format!(
-            "the settings of {} have changed meanwhile; log in again",
-            account.name
+        tracing::warn!(account = %account.name, "{}", messages::DROPPED);
+        Err(Denial::Temporary(login::settings_have_changed(
+            &account.name,
         )))
     }
 
@@ -202,7 +204,7 @@ impl Errand {
         match self.write(found, Some(access), refresh, false).await {
             Ok(Outcome::Changed) => {}
             Ok(_) => {
-                tracing::info!(account = %self.account.name, "saved values rewritten in the current form");
+                tracing::info!(account = %self.account.name, "{}", messages::REWRITTEN);
             }
             Err(Denial::Denied(text) | Denial::Temporary(text)) => tracing::warn!("{text}"),
         }
@@ -236,10 +238,7 @@ impl Errand {
             .as_ref()
             .and_then(|opened| opened.own_secret.as_ref());
         let trouble = |what: &dyn std::fmt::Display| {
-            Denial::Temporary(format!(
-                "the tokens of {} cannot be saved: {what}",
-                account.name
-            ))
+            Denial::Temporary(messages::cannot_be_saved(&account.name, what))
         };
         let holdings = &found.holdings;
         let (kdf, key) = match &self.proof {
@@ -254,7 +253,7 @@ impl Errand {
             }
             Proof::Keys => {
                 let key = found.opened.as_ref().and_then(|opened| opened.key.clone());
-                let (kdf, key) = key.ok_or_else(|| trouble(&"no key is in memory"))?;
+                let (kdf, key) = key.ok_or_else(|| trouble(&messages::NO_KEY))?;
                 // more of them take the password
                 form.iterations = kdf.iterations;
                 (kdf, key)
@@ -286,11 +285,11 @@ impl Errand {
         if sealing.is_some() {
             lock(&authenticator.sealed).insert(account.name.clone());
             if in_config && account.own_section && account.headings.len() <= 1 {
-                tracing::info!(account = %account.name, "client_secret is now saved as client_secret_encrypted");
+                tracing::info!(account = %account.name, "{}", messages::SECRET_ENCRYPTED);
             } else {
                 tracing::warn!(
                     account = %account.name,
-                    "client_secret is now saved as client_secret_encrypted; remove the plain one from the configuration file, also from a catch-all"
+                    "{}", messages::SECRET_ENCRYPTED_REMOVE_PLAIN
                 );
             }
         }
@@ -306,7 +305,7 @@ impl Errand {
         match self.service_account_json(secret).await {
             Ok(json) => Some(json),
             Err(text) => {
-                tracing::warn!(account = %self.account.name, "client_secret is not encrypted: {text}");
+                tracing::warn!(account = %self.account.name, "{}", messages::secret_not_encrypted(text));
                 None
             }
         }

@@ -1,6 +1,7 @@
 //! Changes to the text that leave every other byte alone.
 
 use super::{DEFAULT, Document, Entry, Line, Section, is_comment, is_space, read};
+use crate::messages::document as messages;
 use std::{fmt, ops::Range};
 use zeroize::Zeroizing;
 
@@ -123,9 +124,7 @@ impl Document {
             .all(|edit| self.own(edit.section, edit.option).map(Entry::value) == edit.value);
         if !meant {
             *self = old;
-            return Err(Unwritable(
-                "this change would not be read back as it was meant",
-            ));
+            return Err(Unwritable(messages::CHANGE_READ_OTHERWISE));
         }
         Ok(true)
     }
@@ -264,7 +263,7 @@ struct Splice {
 
 pub(super) fn reparse(bom: bool, text: Zeroizing<String>) -> Result<Document, Unwritable> {
     let parsed = read::parse_text(text);
-    let mut document = parsed.map_err(|_| Unwritable("this change would break the file"))?;
+    let mut document = parsed.map_err(|_| Unwritable(messages::BREAKS_THE_FILE))?;
     document.bom = bom;
     Ok(document)
 }
@@ -344,42 +343,34 @@ fn outer_blanks(text: &str) -> bool {
 
 pub(super) fn check_heading(name: &str) -> Result<(), Unwritable> {
     if name.is_empty() {
-        return Err(Unwritable("a section needs a name"));
+        return Err(Unwritable(messages::NAMELESS_SECTION));
     }
     if name.contains(['\n', '\r']) {
-        return Err(Unwritable("a section's name cannot contain a line break"));
+        return Err(Unwritable(messages::BROKEN_HEADING));
     }
     Ok(())
 }
 
 pub(super) fn check_option(name: &str) -> Result<(), Unwritable> {
     if name.is_empty() || outer_blanks(name) {
-        return Err(Unwritable(
-            "an option needs a name without blanks around it",
-        ));
+        return Err(Unwritable(messages::NAMELESS_OPTION));
     }
     if name.contains(['\n', '\r', '=', ':']) || name.starts_with(['#', ';', '[']) {
-        return Err(Unwritable(
-            "an option's name cannot contain line breaks, = or :, or begin with #, ; or [",
-        ));
+        return Err(Unwritable(messages::BROKEN_OPTION));
     }
     Ok(())
 }
 
 pub(super) fn check_value(value: &str) -> Result<(), Unwritable> {
     if value.contains('\r') {
-        return Err(Unwritable("a value cannot contain a carriage return"));
+        return Err(Unwritable(messages::CARRIAGE_RETURN));
     }
     let mut lines = value.split('\n');
     if lines.any(outer_blanks) || (value.contains('\n') && value.ends_with('\n')) {
-        return Err(Unwritable(
-            "the lines of a value cannot begin or end with blanks",
-        ));
+        return Err(Unwritable(messages::OUTER_BLANKS));
     }
     if value.split('\n').skip(1).any(is_comment) {
-        return Err(Unwritable(
-            "the further lines of a value cannot begin with # or ;",
-        ));
+        return Err(Unwritable(messages::COMMENT_IN_VALUE));
     }
     Ok(())
 }

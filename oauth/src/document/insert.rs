@@ -5,6 +5,7 @@ use super::{
     edit::{Unwritable, check_heading, check_option, check_value, end_line, option_lines, reparse},
     is_space,
 };
+use crate::messages::document as messages;
 use zeroize::Zeroizing;
 
 impl Document {
@@ -25,7 +26,7 @@ impl Document {
             check_value(value)?;
         }
         if self.section(name).is_some() {
-            return Err(Unwritable("the section is there already"));
+            return Err(Unwritable(messages::SECTION_IS_THERE));
         }
         let behind = self.sections.iter().rfind(|section| like(section.name()));
         let line_end = self.line_end(self.lines.last()).to_owned();
@@ -58,9 +59,7 @@ impl Document {
         };
         let one_more = new.sections.len() == self.sections.len() + 1;
         if !meant || !one_more || !self.sections.iter().all(same) {
-            return Err(Unwritable(
-                "this section would not be read back as it was meant",
-            ));
+            return Err(Unwritable(messages::SECTION_READ_OTHERWISE));
         }
         *self = new;
         Ok(())

@@ -1,5 +1,7 @@
 //! Providers' error codes: what they mean for a refresh token, and what the user can do.
 
+use crate::messages::{advice as messages, provider};
+
 /// Errors of RFC 6749 §5.2 and OpenID Connect Core §3.1.2.6 that end a refresh token: only the user can help.
 const ENDED: [&str; 4] = [
     "invalid_grant",
@@ -29,10 +31,6 @@ const ENDED_AADSTS: [u64; 17] = [
     700084, // refresh token of a single-page app expired
 ];
 
-/// What brings refresh tokens.
-pub(crate) const OFFLINE: &str =
-    "Microsoft wants offline_access in oauth2_scope; Google gives one only with the first consent";
-
 /// Whether the refresh token is of no more use.
 pub(super) fn ends_grant(code: &str, description: &str, error_codes: &[u64]) -> bool {
     ENDED.contains(&code)
@@ -50,51 +48,40 @@ pub(super) fn is_transient(code: &str) -> bool {
 
 /// One line: what the provider said, and what to do where that is known.
 pub(crate) fn explain(code: &str, description: &str) -> String {
-    let mut text = format!("the provider answered {code}");
-    if !description.is_empty() {
-        text.push_str(&format!(" ({description})"));
+    let text = match description {
+        "" => provider::answered(code),
+        words => provider::answered_with_words(code, words),
+    };
+    match advice(code, description) {
+        Some(advice) => format!("{text}; {advice}"),
+        None => text,
     }
-    if let Some(advice) = advice(code, description) {
-        text.push_str("; ");
-        text.push_str(advice);
-    }
-    text
 }
 
 fn advice(code: &str, description: &str) -> Option<&'static str> {
     let by_number = aadsts(description).and_then(|number| {
         Some(match number {
-            7000215 => "client_secret is wrong: it must be the secret's value, not its id",
-            7000222 => "client_secret has expired: create a new one at the provider",
-            7000218 => "this client needs a client_secret or a certificate",
-            7000112 => "the client is disabled at the provider",
-            700016 | 90002 => "check client_id, and the tenant in token_url and permission_url",
-            700025 => "this client is public: remove client_secret",
-            700027 => "check jwt_certificate_path: the certificate must be registered for this client",
-            50194 => "the client serves one tenant only: put its id in place of common in the URLs",
-            9002331 | 9001023 => {
-                "the client is for personal accounts only: put consumers in place of the tenant in the URLs"
-            }
-            50126 => "the provider does not accept this login name and password",
-            50034 | 50020 => {
-                "the account is not known in this tenant: check the tenant in token_url"
-            }
-            50053 => "the account is locked for a while after too many wrong passwords",
-            50057 => "the account is disabled at the provider",
-            50055 => "the account's password at the provider has expired: change it there",
-            50076 | 50079 => {
-                "the account needs multi-factor authentication: use a flow with a permission_url"
-            }
-            50105 => "an administrator has to assign the account to this client",
-            53000..=53004 | 530003 => {
-                "the organisation's conditional access forbids this login: ask its administrator"
-            }
-            50011 => "register redirect_uri for this client at the provider",
-            65001 | 65004 | 90094 => {
-                "consent to the client's permissions is missing; an administrator may have to give it"
-            }
-            70011 | 28002 | 28003 => "check oauth2_scope",
-            500011 => "the resource in oauth2_scope is not known in this tenant: check oauth2_scope and the tenant",
+            7000215 => messages::WRONG_SECRET,
+            7000222 => messages::EXPIRED_SECRET,
+            7000218 => messages::SECRET_NEEDED,
+            7000112 => messages::CLIENT_DISABLED,
+            700016 | 90002 => messages::CHECK_CLIENT_AND_TENANT,
+            700025 => messages::PUBLIC_CLIENT,
+            700027 => messages::UNREGISTERED_CERTIFICATE,
+            50194 => messages::ONE_TENANT,
+            9002331 | 9001023 => messages::PERSONAL_ONLY,
+            50126 => messages::WRONG_LOGIN,
+            50034 | 50020 => messages::UNKNOWN_IN_TENANT,
+            50053 => messages::LOCKED,
+            50057 => messages::ACCOUNT_DISABLED,
+            50055 => messages::PASSWORD_EXPIRED,
+            50076 | 50079 => messages::MULTI_FACTOR,
+            50105 => messages::NOT_ASSIGNED,
+            53000..=53004 | 530003 => messages::CONDITIONAL_ACCESS,
+            50011 => messages::REGISTER_REDIRECT,
+            65001 | 65004 | 90094 => messages::CONSENT_MISSING,
+            70011 | 28002 | 28003 => messages::CHECK_SCOPE,
+            500011 => messages::UNKNOWN_RESOURCE,
             _ => return None,
         })
     });
@@ -102,21 +89,17 @@ fn advice(code: &str, description: &str) -> Option<&'static str> {
         Some(match code {
             // Google's words for a refresh token
             "invalid_grant" if description.contains("expired or revoked") => {
-                "approve again; where the client's audience at Google is Testing, approvals end after seven days: publish it"
+                messages::APPROVE_AGAIN
             }
-            "invalid_client" => "check client_id and client_secret",
-            "deleted_client" => "the client was deleted at the provider: register a new one",
-            "disabled_client" => "the client is disabled at the provider",
-            "unauthorized_client" => {
-                "the client may not use this flow: check oauth2_flow and its registration; a service account needs domain-wide delegation"
-            }
-            "unsupported_grant_type" => "the provider does not offer this flow: check oauth2_flow",
-            "invalid_scope" => "check oauth2_scope",
-            "redirect_uri_mismatch" => "register redirect_uri for this client at the provider",
-            "access_denied" => "consent was refused at the provider",
-            "admin_policy_enforced" | "org_internal" => {
-                "the organisation does not allow this client: ask its administrator"
-            }
+            "invalid_client" => messages::CHECK_CLIENT,
+            "deleted_client" => messages::CLIENT_DELETED,
+            "disabled_client" => messages::CLIENT_DISABLED,
+            "unauthorized_client" => messages::CLIENT_MAY_NOT,
+            "unsupported_grant_type" => messages::FLOW_NOT_OFFERED,
+            "invalid_scope" => messages::CHECK_SCOPE,
+            "redirect_uri_mismatch" => messages::REGISTER_REDIRECT,
+            "access_denied" => messages::CONSENT_REFUSED,
+            "admin_policy_enforced" | "org_internal" => messages::CLIENT_NOT_ALLOWED,
             _ => return None,
         })
     })
@@ -129,34 +112,33 @@ pub fn of_mail_server(text: &str) -> Option<&'static str> {
     let has = |part: &str| text.contains(part);
     Some(
         if has("smtpclientauthentication is disabled for the tenant") {
-            "the organisation has turned SMTP AUTH off: its administrator turns it on for this mailbox (Set-CASMailbox \
-         -SmtpClientAuthenticationDisabled $false), see https://aka.ms/smtp_auth_disabled"
+            messages::SMTP_AUTH_OFF
         } else if has("smtpclientauthentication is disabled for the mailbox") {
-            "SMTP AUTH is turned off for this mailbox: an administrator turns it on among its email apps (Authenticated SMTP)"
+            messages::SMTP_AUTH_OFF_FOR_MAILBOX
         } else if has("5.7.139") && has("security defaults") {
-            "the organisation's security defaults forbid SMTP AUTH: ask its administrator"
+            messages::SECURITY_DEFAULTS
         } else if has("5.7.139") && has("criteria") {
-            "the organisation's conditional access forbids this login: ask its administrator"
+            messages::CONDITIONAL_ACCESS
         } else if has("5.7.139") {
-            "the organisation does not allow this login by SMTP AUTH: ask its administrator"
+            messages::SMTP_AUTH_FORBIDDEN
         } else if has("authenticated but not connected") {
-            "the token is good, the mailbox was not opened: it may not allow this protocol, have no licence, or be shared (see sasl_user)"
+            messages::MAILBOX_NOT_OPENED
         } else if has("not enabled for imap") || has("not enabled for pop") {
-            "the mailbox does not allow this protocol: turn it on in the settings of Gmail, under forwarding and POP/IMAP"
+            messages::TURN_PROTOCOL_ON
         } else if has("access is disabled for your domain") {
-            "the organisation does not allow this protocol: ask its administrator"
+            messages::PROTOCOL_FORBIDDEN
         } else if has("web login required") {
-            "Google wants the user to log in with a browser once"
+            messages::BROWSER_ONCE
         } else if has("application-specific password required")
             || has("username and password not accepted")
         {
-            "the server took this for a password: the token may be for another account, or lack https://mail.google.com/ in oauth2_scope"
+            messages::TAKEN_FOR_A_PASSWORD
         } else if has("too many simultaneous connections") {
-            "let the mail programs open fewer connections, or fewer of them run at once"
+            messages::FEWER_CONNECTIONS
         } else if has("too many login attempts") || has("exceeded command or bandwidth limits") {
-            "the provider limits this account for a while: let mail programs look for mail less often"
+            messages::LESS_OFTEN
         } else if has("\"scope\":\"https://mail.google.com/\"") {
-            "check that oauth2_scope is https://mail.google.com/ and that the approval was given by this very account"
+            messages::CHECK_SCOPE_AND_ACCOUNT
         } else {
             return None;
         },

@@ -1,6 +1,6 @@
 //! What a token endpoint answers (RFC 6749 §5), and what providers really send.
 
-use crate::flow::advice;
+use crate::{flow::advice, messages::provider as messages};
 use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
 use proxy_proto::Secret;
 use serde::Deserialize;
@@ -67,11 +67,7 @@ pub fn token_answer<'a>(
         .access_token
         .and_then(text_of)
         .and_then(token)
-        .ok_or_else(|| {
-            Failure::Transient(
-                "the provider answered without a usable access token; check token_url".to_owned(),
-            )
-        })?;
+        .ok_or_else(|| Failure::Transient(messages::NO_ACCESS_TOKEN.to_owned()))?;
     Ok(Grant {
         access_token,
         expires_in: seconds(answer.expires_in.as_ref()).unwrap_or(DEFAULT_LIFETIME),
@@ -93,21 +89,15 @@ pub(super) fn parse<'a, T: for<'de> Deserialize<'de>>(
         .ok()
         .filter(|e| e.code().is_some());
     if (200..300).contains(&status) && error.is_none() {
-        return serde_json::from_slice(body).map_err(|_| {
-            let what = what_it_is(body);
-            Failure::Transient(format!("the provider answered with {what}; check its URL"))
-        });
+        return serde_json::from_slice(body)
+            .map_err(|_| Failure::Transient(messages::strange_answer(what_it_is(body))));
     }
     let Some(error) = error else {
         let what = what_it_is(body);
         return Err(Failure::Transient(match status {
-            300..=399 => format!(
-                "the provider redirects (status {status}), which is not followed; check its URL"
-            ),
-            401 | 403 | 404 | 405 | 410 => {
-                format!("the provider answered with {what} (status {status}); check its URL")
-            }
-            _ => format!("the provider is in trouble: it answered with {what} (status {status})"),
+            300..=399 => messages::redirects(status),
+            401 | 403 | 404 | 405 | 410 => messages::strange_failure(what, status),
+            _ => messages::in_trouble(what, status),
         }));
     };
     let code = clean(error.code().unwrap_or_default(), &[]);
@@ -198,11 +188,11 @@ fn names(id_token: &str) -> Vec<String> {
 fn what_it_is(body: &[u8]) -> &'static str {
     let start = body.trim_ascii_start();
     if start.is_empty() {
-        "nothing"
+        messages::NOTHING
     } else if start.starts_with(b"<") {
-        "a web page"
+        messages::WEB_PAGE
     } else {
-        "something unknown"
+        messages::SOMETHING_UNKNOWN
     }
 }
 

@@ -1,6 +1,6 @@
 //! Signed JWTs (RFC 7515, RFC 7519) with RS256, and the client assertion of certificate credentials (RFC 7523 §2.2).
 
-use crate::crypt::random_text;
+use crate::{crypt::random_text, messages::provider as messages};
 use base64::prelude::{BASE64_URL_SAFE_NO_PAD, Engine};
 use proxy_proto::Secret;
 use rustls::{SignatureScheme, crypto::aws_lc_rs::sign::any_supported_type, sign::Signer};
@@ -29,9 +29,8 @@ pub fn client_assertion(
     now: u64,
 ) -> Result<Secret, AssertionError> {
     let certificate = CertificateDer::from_pem_slice(certificate)
-        .map_err(|_| AssertionError::Certificate("holds no PEM certificate"))?;
-    let jti =
-        random_text().map_err(|_| AssertionError::Key("cannot be used without randomness"))?;
+        .map_err(|_| AssertionError::Certificate(messages::NO_PEM_CERTIFICATE))?;
+    let jti = random_text().map_err(|_| AssertionError::Key(messages::KEY_WITHOUT_RANDOMNESS))?;
     sign(
         &Header {
             alg: "RS256",
@@ -81,12 +80,12 @@ pub(super) fn sign(
     let part = |value: Result<Vec<u8>, serde_json::Error>| {
         value
             .map(|json| BASE64_URL_SAFE_NO_PAD.encode(json))
-            .map_err(|_| AssertionError::Key("cannot be used: the claims are not JSON"))
+            .map_err(|_| AssertionError::Key(messages::CLAIMS_ARE_NOT_JSON))
     };
     let mut jwt = part(serde_json::to_vec(header))? + "." + &part(serde_json::to_vec(claims))?;
     let signature = signer
         .sign(jwt.as_bytes())
-        .map_err(|_| AssertionError::Key("does not sign"))?;
+        .map_err(|_| AssertionError::Key(messages::DOES_NOT_SIGN))?;
     jwt.push('.');
     BASE64_URL_SAFE_NO_PAD.encode_string(signature, &mut jwt);
     Ok(Secret::new(jwt))
@@ -96,17 +95,15 @@ fn signer(pem: &[u8]) -> Result<Box<dyn Signer>, AssertionError> {
     let key = PrivateKeyDer::from_pem_slice(pem).map_err(|_| {
         let encrypted = pem.windows(9).any(|w| w == b"ENCRYPTED");
         AssertionError::Key(if encrypted {
-            "is protected by a passphrase; remove it, for example with openssl pkey"
+            messages::KEY_WITH_PASSPHRASE
         } else {
-            "holds no PEM private key"
+            messages::NO_PEM_KEY
         })
     })?;
     any_supported_type(&key)
         .ok()
         .and_then(|key| key.choose_scheme(&[SignatureScheme::RSA_PKCS1_SHA256]))
-        .ok_or(AssertionError::Key(
-            "is not an RSA key of at least 2048 bits",
-        ))
+        .ok_or(AssertionError::Key(messages::NOT_RSA))
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@ use super::{
     answer::{clean, parse, seconds, text_of},
     with_query,
 };
-use crate::{settings::Account, transport::Request};
+use crate::{messages::provider as messages, settings::Account, transport::Request};
 use proxy_proto::Secret;
 use serde::Deserialize;
 use serde_json::Value;
@@ -78,8 +78,7 @@ pub fn device_answer<'a>(
         // Google's name for it
         shown(answer.verification_uri.or(answer.verification_url)),
     ) else {
-        let text = "the provider answered without a device code; check permission_url";
-        return Err(Failure::Transient(text.to_owned()));
+        return Err(Failure::Transient(messages::NO_DEVICE_CODE.to_owned()));
     };
     let interval = seconds(answer.interval.as_ref())
         .unwrap_or(DEFAULT_INTERVAL)

@@ -4,7 +4,7 @@ use super::{
     Form,
     assertion::{AssertionError, Header, sign},
 };
-use crate::settings::Account;
+use crate::{messages::provider as messages, settings::Account};
 use proxy_proto::Secret;
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -81,10 +81,8 @@ pub enum ServiceAccountError {
 impl fmt::Display for ServiceAccountError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            ServiceAccountError::NotAKey => f.write_str(
-                "is not the JSON key of a service account (it needs client_email and private_key)",
-            ),
-            ServiceAccountError::PrivateKey(why) => write!(f, "holds a private_key that {why}"),
+            ServiceAccountError::NotAKey => f.write_str(messages::NOT_A_SERVICE_ACCOUNT_KEY),
+            ServiceAccountError::PrivateKey(why) => f.write_str(&messages::bad_private_key(why)),
         }
     }
 }

@@ -1,6 +1,7 @@
 //! `[address@domain]`, `[@domain]` and `[@]`.
 
 use super::{Account, FlowKind, Options, reader::Reader};
+use crate::messages::accounts as messages;
 use proxy_proto::{Mechanism, Secret};
 use sha2::{Digest, Sha256};
 use std::{path::PathBuf, sync::Arc};
@@ -106,34 +107,23 @@ fn flow(reader: &mut Reader<'_>) -> Option<FlowKind> {
             _ => FlowKind::AuthorizationCode,
         };
         if value.is_some() && named != Some(flow) {
-            let text = "`permission_url` is present, so the flow is authorization_code whatever `oauth2_flow` says: \
-                        remove one of the two";
-            reader.warn(option, text);
+            reader.warn(option, messages::FLOW_OVERRULED);
         }
         return Some(flow);
     }
     match (value, named) {
         (_, Some(flow @ (FlowKind::AuthorizationCode | FlowKind::Device))) => {
-            reader.error(
-                option,
-                format!("`oauth2_flow = {}` needs `permission_url`", flow.name()),
-            );
+            reader.error(option, messages::flow_needs_permission_url(flow.name()));
             None
         }
         (_, Some(flow)) => Some(flow),
         (Some(_), None) => {
-            let text = "`oauth2_flow` must be authorization_code, device, client_credentials, password or \
-                        service_account";
-            reader.error(option, text);
+            reader.error(option, messages::UNKNOWN_FLOW);
             None
         }
         (None, None) => {
             // What the Python tool does; more often `permission_url` was forgotten.
-            reader.section_problem(
-                super::Severity::Warning,
-                "neither `permission_url` nor `oauth2_flow`: client_credentials is assumed; name the flow that you mean"
-                    .to_owned(),
-            );
+            reader.section_problem(super::Severity::Warning, messages::NO_FLOW.to_owned());
             Some(FlowKind::ClientCredentials)
         }
     }
@@ -148,12 +138,9 @@ fn endpoint(reader: &mut Reader<'_>, option: &str) -> Option<String> {
         Ok(url) if url.scheme() == "https" && url.has_host() => {}
         Ok(url) if url.scheme() == "http" && is_loopback(&url) => {}
         Ok(url) if url.scheme() == "http" => {
-            reader.error(option, format!("`{option}` must begin with https://"));
+            reader.error(option, messages::endpoint_not_https(option));
         }
-        _ => reader.error(
-            option,
-            format!("`{option}` is not a URL: it must begin with https://"),
-        ),
+        _ => reader.error(option, messages::endpoint_no_url(option)),
     }
     Some(value.to_owned())
 }
@@ -171,9 +158,7 @@ fn check_secrets(reader: &mut Reader<'_>, options: &Options, flow: FlowKind, cli
     let plain = reader.entry("client_secret").is_some();
     let encrypted = reader.entry("client_secret_encrypted").is_some();
     if plain && encrypted {
-        let text = "`client_secret` and `client_secret_encrypted` are both present: the plain one is used; remove it \
-                    to use the encrypted one";
-        reader.warn("client_secret", text);
+        reader.warn("client_secret", messages::BOTH_SECRETS);
     }
     if flow == FlowKind::ServiceAccount {
         return check_service_account(reader, client_id, plain || encrypted);
@@ -189,35 +174,25 @@ fn check_secrets(reader: &mut Reader<'_>, options: &Options, flow: FlowKind, cli
             } else {
                 "jwt_key_path"
             };
-            let text = "a client secret is present and used, the certificate is not: remove one of the two";
-            reader.warn(option, text);
+            reader.warn(option, messages::SECRET_AND_CERTIFICATE);
         }
         (false, true, false) => {
-            reader.error(
-                "jwt_certificate_path",
-                "`jwt_key_path` is missing beside `jwt_certificate_path`",
-            );
+            reader.error("jwt_certificate_path", messages::NO_JWT_KEY);
         }
         (false, false, true) => {
-            reader.error(
-                "jwt_key_path",
-                "`jwt_certificate_path` is missing beside `jwt_key_path`",
-            );
+            reader.error("jwt_key_path", messages::NO_JWT_CERTIFICATE);
         }
         (false, false, false) => {
             let password = options.use_login_password_as_client_credentials_secret;
             if flow == FlowKind::ClientCredentials && !password {
-                let text = "no `client_secret`, no certificate, and the login password is not the secret: most \
-                            providers refuse client_credentials without one of these";
-                reader.section_problem(super::Severity::Warning, text.to_owned());
+                let text = messages::NOTHING_PROVES_THE_CLIENT.to_owned();
+                reader.section_problem(super::Severity::Warning, text);
             }
         }
     }
     let password = options.use_login_password_as_client_credentials_secret;
     if flow == FlowKind::ClientCredentials && password && plain {
-        let text = "`client_secret` is present, so it is used and the login password is not \
-                    (`use_login_password_as_client_credentials_secret`)";
-        reader.warn("client_secret", text);
+        reader.warn("client_secret", messages::PASSWORD_IS_NOT_THE_SECRET);
     }
 }
 
@@ -225,11 +200,7 @@ fn check_service_account(reader: &mut Reader<'_>, client_id: &str, secret: bool)
     match client_id {
         "" => return,
         "file" | "key" => {}
-        _ => {
-            let text = "with `oauth2_flow = service_account`, `client_id` must be `file` (and `client_secret` the path of \
-                        the JSON key) or `key` (and `client_secret` the JSON key itself)";
-            return reader.error("client_id", text);
-        }
+        _ => return reader.error("client_id", messages::SERVICE_ACCOUNT_CLIENT_ID),
     }
     if !secret {
         reader.required("client_secret");
@@ -241,14 +212,11 @@ fn check_service_account(reader: &mut Reader<'_>, client_id: &str, secret: bool)
     if client_id == "key" && !super::is_placeholder(value) {
         let object = serde_json::from_str::<serde_json::Map<String, serde_json::Value>>(value);
         if object.is_err() {
-            let text = "`client_secret` is not a JSON key: paste the whole file, from { to }, with every line indented";
-            reader.error("client_secret", text);
+            reader.error("client_secret", messages::NOT_A_JSON_KEY);
         }
     }
     if client_id == "file" && value.contains('\n') {
-        let text = "`client_secret` has several lines: with `client_id = file` it must be a path, with `client_id = key` \
-                    the key itself";
-        reader.error("client_secret", text);
+        reader.error("client_secret", messages::KEY_INSTEAD_OF_PATH);
     }
 }
 
@@ -266,15 +234,9 @@ fn check_redirects(reader: &mut Reader<'_>, flow: FlowKind) {
         let url = Url::parse(value).ok();
         let http = |url: &Url| matches!(url.scheme(), "http" | "https") && url.has_host();
         if url.is_none() {
-            reader.error(
-                option,
-                format!("`{option}` is not a URL, such as http://localhost:8080"),
-            );
+            reader.error(option, messages::redirect_no_url(option));
         } else if option == "redirect_listen_address" && !url.as_ref().is_some_and(http) {
-            reader.error(
-                option,
-                "`redirect_listen_address` must be a URL such as http://10.0.0.1:8080",
-            );
+            reader.error(option, messages::REDIRECT_LISTEN_ADDRESS);
         }
     }
 }
@@ -286,10 +248,7 @@ fn mechanism(reader: &mut Reader<'_>) -> Option<Mechanism> {
         .into_iter()
         .find(|mechanism| mechanism.name().eq_ignore_ascii_case(value));
     if found.is_none() {
-        reader.error(
-            "sasl_mechanism",
-            "`sasl_mechanism` must be XOAUTH2 or OAUTHBEARER",
-        );
+        reader.error("sasl_mechanism", messages::SASL_MECHANISM);
     }
     found
 }
@@ -297,10 +256,7 @@ fn mechanism(reader: &mut Reader<'_>) -> Option<Mechanism> {
 fn identity(reader: &mut Reader<'_>, option: &str) -> Option<String> {
     let value = reader.text(option)?;
     if value.chars().any(char::is_control) {
-        reader.error(
-            option,
-            format!("`{option}` must be one line without control characters"),
-        );
+        reader.error(option, messages::identity_with_control(option));
     }
     Some(value.to_owned())
 }

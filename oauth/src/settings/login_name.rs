@@ -1,5 +1,6 @@
 //! Which login names are possible at all.
 
+use crate::messages::accounts as messages;
 use std::fmt;
 
 /// Longest login name, in bytes.
@@ -28,13 +29,13 @@ pub enum BadLoginName {
 impl fmt::Display for BadLoginName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            BadLoginName::TooLong => "it is longer than 320 bytes",
-            BadLoginName::Control => "it contains a control character",
-            BadLoginName::Bracket => "it contains a bracket",
-            BadLoginName::OuterBlank => "it begins or ends with a blank",
-            BadLoginName::NoAt => "it is not of the form name@domain",
-            BadLoginName::NoLocalPart => "there is nothing before its @",
-            BadLoginName::NoDomain => "there is nothing behind its @",
+            BadLoginName::TooLong => messages::NAME_TOO_LONG,
+            BadLoginName::Control => messages::NAME_HOLDS_CONTROL,
+            BadLoginName::Bracket => messages::NAME_HOLDS_BRACKET,
+            BadLoginName::OuterBlank => messages::NAME_HAS_BLANKS,
+            BadLoginName::NoAt => messages::NAME_WITHOUT_AT,
+            BadLoginName::NoLocalPart => messages::NAME_WITHOUT_LOCAL_PART,
+            BadLoginName::NoDomain => messages::NAME_WITHOUT_DOMAIN,
         })
     }
 }

@@ -1,6 +1,7 @@
 //! `[emailproxy]`.
 
 use super::{Options, TokenFormat, reader::Reader};
+use crate::messages::settings as messages;
 use proxy_proto::Secret;
 
 /// The heading.
@@ -59,7 +60,7 @@ fn token_format(reader: &mut Reader<'_>) -> TokenFormat {
         None | Some("aes-gcm") => TokenFormat::AesGcm,
         Some("fernet") => TokenFormat::Fernet,
         Some(_) => {
-            reader.error(option, "`token_format` must be aes-gcm or fernet");
+            reader.error(option, messages::TOKEN_FORMAT);
             TokenFormat::AesGcm
         }
     }

@@ -1,7 +1,10 @@
 //! Options of one section, or of a chain of them, read with their problems.
 
 use super::{Problem, Severity};
-use crate::document::{Document, Entry};
+use crate::{
+    document::{Document, Entry},
+    messages::settings as messages,
+};
 
 /// Reads options and collects what is wrong with them.
 pub(super) struct Reader<'a> {
@@ -67,7 +70,7 @@ impl<'a> Reader<'a> {
     pub(super) fn required(&mut self, option: &str) -> Option<&'a str> {
         let found = self.text(option);
         if found.is_none() {
-            self.section_problem(Severity::Error, format!("`{option}` is missing"));
+            self.section_problem(Severity::Error, messages::missing(option));
         }
         found
     }
@@ -77,7 +80,7 @@ impl<'a> Reader<'a> {
         let value = self.text(option)?;
         let read = boolean(value);
         if read.is_none() {
-            self.error(option, format!("`{option}` must be True or False"));
+            self.error(option, messages::not_boolean(option));
         }
         read
     }
@@ -91,11 +94,11 @@ impl<'a> Reader<'a> {
             .ok()
             .filter(|n| digits && (least..=most).contains(n));
         if read.is_none() {
-            let range = match most {
-                usize::MAX => format!("{least} or more"),
-                _ => format!("from {least} to {most}"),
+            let text = match most {
+                usize::MAX => messages::not_a_number_from(option, least),
+                _ => messages::not_a_number_between(option, least, most),
             };
-            self.error(option, format!("`{option}` must be a number, {range}"));
+            self.error(option, text);
         }
         read
     }

@@ -4,6 +4,7 @@ use super::{
     LocalCertificate, LocalStartTls, Server, Severity, names,
     reader::{Reader, boolean},
 };
+use crate::messages::settings as messages;
 use proxy_proto::Protocol;
 use std::{net::IpAddr, path::PathBuf, sync::Arc};
 
@@ -69,8 +70,7 @@ pub(super) fn heading(name: &str) -> Heading {
             .filter(|port| *port != 0 && rest.bytes().all(|b| b.is_ascii_digit()));
         return match port {
             Some(port) => Heading::Server(protocol, port),
-            None => Heading::Misspelt(format!(
-                "the local port must be a number from 1 to 65535, as in [{}-{}]: the server is left out",
+            None => Heading::Misspelt(messages::not_a_port(
                 protocol.name(),
                 match protocol {
                     Protocol::Imap => 1993,
@@ -88,8 +88,7 @@ pub(super) fn heading(name: &str) -> Heading {
         };
         let port = rest.trim_matches([' ', '-', '_', ':']);
         if word.eq_ignore_ascii_case(protocol.name()) && port.parse::<u16>().is_ok() {
-            let meant = format!("[{}-{port}]", protocol.name());
-            return Heading::Misspelt(format!("not a server's heading: write it as {meant}"));
+            return Heading::Misspelt(messages::misspelt_heading(protocol.name(), port));
         }
     }
     Heading::Other
@@ -105,10 +104,7 @@ pub(super) fn read(
 ) -> Option<Server> {
     let address = reader.required("server_address");
     if address.is_some_and(|host| !is_host(host)) {
-        reader.error(
-            "server_address",
-            "`server_address` must be a host name or an address",
-        );
+        reader.error("server_address", messages::SERVER_ADDRESS);
     }
     let server_port = match reader.required("server_port") {
         Some(_) => reader.number("server_port", 1, 65535),
@@ -116,10 +112,7 @@ pub(super) fn read(
     };
     let local_address = reader.text("local_address").unwrap_or("::");
     if !is_host(local_address) {
-        reader.error(
-            "local_address",
-            "`local_address` must be an address or a host name",
-        );
+        reader.error("local_address", messages::LOCAL_ADDRESS);
     }
     let local_tls = certificate(reader);
     let server = Server {
@@ -146,15 +139,12 @@ pub(super) fn read(
         _ => None,
     };
     if usual.is_some_and(|starttls| starttls != server.server_starttls) {
-        let text = format!(
-            "port {} usually wants `server_starttls = {}`: check it if the server does not answer",
-            server.server_port,
-            if server.server_starttls {
-                "False"
-            } else {
-                "True"
-            },
-        );
+        let usual = if server.server_starttls {
+            "False"
+        } else {
+            "True"
+        };
+        let text = messages::unusual_starttls(server.server_port, usual);
         reader.warn("server_port", text);
     }
     if server.plaintext() && !server.loopback_only() {
@@ -165,13 +155,8 @@ pub(super) fn read(
             }
             None => String::new(),
         };
-        reader.warn(
-            "local_address",
-            format!(
-                "other machines can reach this port (local_address = {local_address}{networks}) and passwords cross the network \
-                 unencrypted: set `local_address = 127.0.0.1`, or `local_certificate_path` and `local_key_path`"
-            ),
-        );
+        let listener = format!("local_address = {local_address}{networks}");
+        reader.warn("local_address", messages::passwords_in_the_clear(listener));
     }
     reader.usable().then_some(server)
 }
@@ -195,15 +180,11 @@ fn certificate(reader: &mut Reader<'_>) -> Option<LocalCertificate> {
             key: key.into(),
         }),
         (Some(_), None) => {
-            let text = "`local_key_path` is missing beside `local_certificate_path`: the server is left out \
-                        rather than served without TLS";
-            reader.error("local_certificate_path", text);
+            reader.error("local_certificate_path", messages::NO_LOCAL_KEY);
             None
         }
         (None, Some(_)) => {
-            let text = "`local_certificate_path` is missing beside `local_key_path`: the server is left out \
-                        rather than served without TLS";
-            reader.error("local_key_path", text);
+            reader.error("local_key_path", messages::NO_LOCAL_CERTIFICATE);
             None
         }
         (None, None) => None,
@@ -220,7 +201,7 @@ fn local_starttls(reader: &mut Reader<'_>, certificate: bool) -> LocalStartTls {
         Some(false) => LocalStartTls::Off,
         None if value.eq_ignore_ascii_case("optional") => LocalStartTls::Optional,
         None => {
-            reader.error(option, "`local_starttls` must be True, False or optional");
+            reader.error(option, messages::LOCAL_STARTTLS);
             LocalStartTls::Off
         }
     };
@@ -228,7 +209,7 @@ fn local_starttls(reader: &mut Reader<'_>, certificate: bool) -> LocalStartTls {
         reader.problem(
             Severity::Error,
             option,
-            "`local_starttls` needs `local_certificate_path` and `local_key_path`".to_owned(),
+            messages::STARTTLS_WITHOUT_CERTIFICATE.to_owned(),
         );
     }
     starttls

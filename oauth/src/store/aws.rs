@@ -1,7 +1,7 @@
 //! Tokens in AWS Secrets Manager.
 
 use super::{Pace, Saved, Store, StoreError, Update};
-use crate::crypt;
+use crate::{crypt, messages::aws as messages};
 use contents::{Contents, Unfit};
 use std::{
     sync::{
@@ -134,10 +134,10 @@ impl AwsStore {
     fn write(&self, updates: &[Update]) -> Result<Vec<bool>, StoreError> {
         let _writing = locked(&self.writing);
         if let Some(left) = self.exhausted_for() {
-            return Err(StoreError(format!(
-                "{}: AWS takes no more versions of it at the moment, and is asked again in {} minutes",
+            let minutes = left.as_secs() / 60 + 1;
+            return Err(StoreError(messages::no_more_versions(
                 self.describe(),
-                left.as_secs() / 60 + 1
+                minutes,
             )));
         }
         let mut made = Vec::new();
@@ -210,11 +210,7 @@ impl AwsStore {
                     Err(Fault::Conflict) => None,
                     Err(Fault::NotAllowed) => {
                         self.unconditional.store(true, Ordering::Relaxed);
-                        tracing::info!(
-                            "{}: where several proxies share it, allow `secretsmanager:UpdateSecretVersionStage` as well, so that \
-                             none can overwrite what another one saves at the same moment",
-                            self.describe()
-                        );
+                        tracing::info!("{}", messages::allow_more(self.describe()));
                         self.put(base, old, new)?
                     }
                     Err(fault) => return Err(self.failed(fault)),
@@ -224,9 +220,9 @@ impl AwsStore {
                 return Ok(contents);
             }
         }
-        Err(StoreError(format!(
-            "{}: others have changed it each time, {ATTEMPTS} times in a row",
-            self.describe()
+        Err(StoreError(messages::always_others(
+            self.describe(),
+            ATTEMPTS,
         )))
     }
 
@@ -294,26 +290,19 @@ impl AwsStore {
         if text.len() <= MAX_TEXT {
             return Ok((contents, text));
         }
-        Err(StoreError(format!(
-            "{} would need {} bytes and can hold {MAX_TEXT}: remove accounts that are not used any more from it, or spread the \
-             accounts over several proxies with a secret each",
+        Err(StoreError(messages::too_small(
             self.describe(),
-            text.len()
+            text.len(),
+            MAX_TEXT,
         )))
     }
 
     fn unfit(&self, Unfit(why): &Unfit) -> StoreError {
-        StoreError(format!(
-            "{}: {why}; correct it, or name another secret",
-            self.describe()
-        ))
+        StoreError(messages::unfit(self.describe(), why))
     }
 
     fn missing(&self) -> StoreError {
-        StoreError(format!(
-            "{}: there is no such secret, and none can be created by ARN; create it in AWS, or give a name instead",
-            self.describe()
-        ))
+        StoreError(messages::no_such_secret(self.describe()))
     }
 
     fn failed(&self, fault: Fault) -> StoreError {
@@ -325,7 +314,7 @@ impl AwsStore {
             }
             Fault::Missing => self.missing(),
             Fault::Exists | Fault::Conflict | Fault::NotAllowed => {
-                StoreError(format!("{}: others are changing it", self.describe()))
+                StoreError(messages::others(self.describe()))
             }
         }
     }
@@ -361,7 +350,7 @@ impl Store for AwsStore {
                     Ok(()) | Err(Fault::Exists) => {}
                     Err(fault) => return Err(self.failed(fault)),
                 }
-                tracing::info!("{} has been created", self.describe());
+                tracing::info!("{}", messages::created(self.describe()));
             }
             Err(fault) => return Err(self.failed(fault)),
         }

@@ -1,7 +1,10 @@
 //! Tokens in a file of the user's: the configuration itself, or another one in the same format.
 
 use super::{Change, Saved, Store, StoreError, Update};
-use crate::document::{Document, Edit};
+use crate::{
+    document::{Document, Edit},
+    messages::files as messages,
+};
 use std::{
     fs::{self, File, Metadata},
     io,
@@ -107,17 +110,21 @@ impl FileStore {
     fn parse(&self, bytes: &[u8], target: &Path) -> Result<Document, StoreError> {
         Document::parse(bytes).map_err(|errors| {
             let first = errors.first().map(ToString::to_string).unwrap_or_default();
-            let copy = replace::safety_copy(target);
-            let mut text = format!("{} cannot be read: {first}", self.path.display());
-            if copy.exists() {
-                text += &format!("; a whole copy of its last save is {}", copy.display());
-            }
-            StoreError(text)
+            let (path, copy) = (self.path.display(), replace::safety_copy(target));
+            StoreError(if copy.exists() {
+                messages::unreadable_with_copy(path, first, copy.display())
+            } else {
+                messages::unreadable(path, first)
+            })
         })
     }
 
     fn unreadable(&self, error: &io::Error) -> StoreError {
-        StoreError(format!("{} cannot be read: {error}", self.path.display()))
+        let path = self.path.display();
+        StoreError(match error.kind() {
+            io::ErrorKind::PermissionDenied => messages::forbidden(path, error),
+            _ => messages::unreadable(path, error),
+        })
     }
 
     /// The file itself, behind symbolic links.
@@ -135,13 +142,7 @@ impl FileStore {
         let found = fs::canonicalize(folder(&path)).ok().zip(name);
         found
             .map(|(folder, name)| folder.join(name))
-            .ok_or_else(|| {
-                let folder = folder(&path).display();
-                StoreError(format!(
-                    "{} cannot be made: the folder {folder} does not exist",
-                    path.display()
-                ))
-            })
+            .ok_or_else(|| StoreError(messages::no_folder(path.display(), folder(&path).display())))
     }
 }
 
@@ -197,12 +198,9 @@ impl FileStore {
             if !edits.iter().any(|edit| worth_writing(document, edit)) {
                 return Ok((false, made));
             }
-            document.apply(&edits).map_err(|error| {
-                StoreError(format!(
-                    "{} cannot hold this change: {error}",
-                    self.path.display()
-                ))
-            })?;
+            document
+                .apply(&edits)
+                .map_err(|error| StoreError(messages::cannot_hold(self.path.display(), error)))?;
             Ok((true, made))
         })
     }
@@ -236,10 +234,7 @@ impl FileStore {
         if let replace::Written::InPlace(why) = written
             && !std::mem::replace(&mut writing.told, true)
         {
-            tracing::warn!(
-                "{} is written in place, because {why}: a crash of the machine during a save could damage it",
-                self.path.display()
-            );
+            tracing::warn!("{}", messages::in_place(self.path.display(), why));
         }
         if first {
             // Of a write that was broken off; the file has been read and written since, so it is whole.
@@ -270,7 +265,7 @@ fn read(path: &Path) -> io::Result<(Vec<u8>, Metadata)> {
     let mut file = File::open(path)?;
     let metadata = file.metadata()?;
     if !metadata.is_file() {
-        return Err(io::Error::other("it is not a regular file"));
+        return Err(io::Error::other(messages::NOT_A_FILE));
     }
     let mut bytes = Vec::new();
     io::Read::read_to_end(&mut file, &mut bytes)?;

@@ -1,6 +1,7 @@
 //! A store with a memory.
 
 use super::{Change, Saved, Store, StoreError, Update, spelling};
+use crate::messages::saved as messages;
 use budget::Budget;
 use std::{
     collections::HashMap,
@@ -137,10 +138,7 @@ impl Saver {
                 .iter()
                 .any(|c| c.value.as_deref().is_some_and(unfit))
         {
-            return Outcome::Pending(StoreError(format!(
-                "{}: not a value of one line",
-                self.describe()
-            )));
+            return Outcome::Pending(StoreError(messages::not_one_line(self.describe())));
         }
         let can_wait = changes.iter().all(can_wait);
         let Some(number) = self.inner.remember(heading, seen, changes) else {
@@ -161,10 +159,7 @@ impl Saver {
             Ok(outcome) => outcome,
             Err(_) => {
                 self.inner.retry_later(None);
-                Outcome::Pending(StoreError(format!(
-                    "{}: the save broke off",
-                    self.describe()
-                )))
+                Outcome::Pending(StoreError(messages::save_broken_off(self.describe())))
             }
         }
     }
@@ -382,11 +377,11 @@ impl Inner {
             }
             Err(error) => match state.known.get(heading) {
                 Some(known) => {
-                    tracing::warn!("{error}; going on with what was read before for {heading}");
+                    tracing::warn!("{}", messages::known_instead(error, heading));
                     known.clone()
                 }
                 None if state.pending.contains_key(heading) => {
-                    tracing::warn!("{error}; going on with what is to be saved for {heading}");
+                    tracing::warn!("{}", messages::pending_instead(error, heading));
                     Saved::default()
                 }
                 None => return Err(error),
@@ -448,12 +443,8 @@ impl Inner {
                 && !pressing
             {
                 if budget.tell() {
-                    tracing::warn!(
-                        "{}: it takes no more than one write in {} minutes, and there have been many: tokens that were just renewed \
-                         are kept in memory until the next one",
-                        self.store.describe(),
-                        budget.interval().as_secs() / 60
-                    );
+                    let minutes = budget.interval().as_secs() / 60;
+                    tracing::warn!("{}", messages::few_writes(self.store.describe(), minutes));
                 }
                 drop(state);
                 self.retry_later(Some(due));
@@ -472,7 +463,7 @@ impl Inner {
                     state.written(update, made, last);
                 }
                 if std::mem::take(&mut state.trouble) {
-                    tracing::info!("{}: tokens are saved again", self.store.describe());
+                    tracing::info!("{}", messages::saved_again(self.store.describe()));
                 }
                 if state.pending.is_empty() {
                     state.due = None;
@@ -486,10 +477,7 @@ impl Inner {
                 }
                 if !std::mem::replace(&mut state.trouble, true) {
                     let names: Vec<&str> = updates.iter().map(|update| &*update.heading).collect();
-                    tracing::warn!(
-                        "tokens of {} could not be saved: {error}; they are kept in memory and saving is retried",
-                        names.join(", ")
-                    );
+                    tracing::warn!("{}", messages::not_saved(names.join(", "), &error));
                 }
                 drop(state);
                 self.retry_later(None);
@@ -518,7 +506,7 @@ impl Inner {
         let thread = std::thread::Builder::new().name("token-retry".to_owned());
         match thread.spawn(move || inner.retry()) {
             Ok(_) => state.retrying = true,
-            Err(error) => tracing::warn!("saving will be retried at the next save only: {error}"),
+            Err(error) => tracing::warn!("{}", messages::no_retries(error)),
         }
     }
 
@@ -569,7 +557,5 @@ impl State {
 }
 
 fn told_of_change(heading: &str) {
-    tracing::info!(
-        "what was to be saved of {heading} is not written: somebody else has changed it meanwhile"
-    );
+    tracing::info!("{}", messages::changed_by_others(heading));
 }

@@ -1,6 +1,9 @@
 //! The secret's text: a JSON object of accounts, each an object of options.
 
-use crate::store::{Saved, Update};
+use crate::{
+    messages::aws as messages,
+    store::{Saved, Update},
+};
 use serde_json::value::{RawValue, to_raw_value};
 use std::collections::BTreeMap;
 
@@ -21,13 +24,9 @@ impl Contents {
         if text.trim().is_empty() {
             return Ok(Contents::default());
         }
-        serde_json::from_str(text).map(Contents).map_err(|error| {
-            Unfit(format!(
-                "it is not a JSON object of accounts (line {}, column {})",
-                error.line(),
-                error.column()
-            ))
-        })
+        serde_json::from_str(text)
+            .map(Contents)
+            .map_err(|error| Unfit(messages::not_json(error.line(), error.column())))
     }
 
     pub(super) fn text(&self) -> String {
@@ -146,8 +145,7 @@ impl Contents {
         let Some(value) = self.0.get(heading) else {
             return Ok(Options::new());
         };
-        serde_json::from_str(value.get())
-            .map_err(|_| Unfit(format!("its entry `{heading}` is not a JSON object")))
+        serde_json::from_str(value.get()).map_err(|_| Unfit(messages::entry_not_json(heading)))
     }
 
     /// Rewrites the entry only where an option has changed.
@@ -192,7 +190,7 @@ fn plain(value: &RawValue) -> Option<String> {
 }
 
 fn raw(heading: &str, value: &impl serde::Serialize) -> Result<Box<RawValue>, Unfit> {
-    to_raw_value(value).map_err(|_| Unfit(format!("its entry `{heading}` cannot be written")))
+    to_raw_value(value).map_err(|_| Unfit(messages::entry_unwritable(heading)))
 }
 
 #[cfg(test)]

@@ -1,5 +1,6 @@
 //! The SDK's requests by isahc, as all others of this crate: one TLS, one set of roots, one way through proxies.
 
+use crate::messages::provider as messages;
 use aws_sdk_secretsmanager::{
     config::{
         HttpClient, RuntimeComponents,
@@ -79,7 +80,7 @@ impl HttpConnector for Connector {
                 .await
                 .map_err(|error| ConnectorError::io(error.into()))?;
             if octets.len() > MAX_BODY {
-                let text = format!("{host} answered with more than 1 MiB");
+                let text = messages::too_much(&host, "1 MiB");
                 return Err(ConnectorError::user(text.into()));
             }
             let response = isahc::http::Response::from_parts(parts, SdkBody::from(octets));
@@ -100,7 +101,7 @@ fn prepared(
     let body = match body.bytes() {
         Some([]) => AsyncBody::empty(),
         Some(octets) => AsyncBody::from(octets.to_vec()),
-        None => return Err(ConnectorError::user("a request without its body".into())),
+        None => return Err(ConnectorError::user(messages::NO_BODY.into())),
     };
     let plain = parts.uri.scheme_str() == Some("http");
     let mut builder = Request::builder()
@@ -122,21 +123,10 @@ fn prepared(
 /// The kinds tell the SDK whether it is worth another try.
 fn failed(host: &str, error: &isahc::Error) -> ConnectorError {
     match error.kind() {
-        ErrorKind::Timeout => {
-            ConnectorError::timeout(format!("{host} did not answer in time").into())
-        }
-        ErrorKind::NameResolution => {
-            ConnectorError::io(format!("{host} is not known to the name service").into())
-        }
-        ErrorKind::ConnectionFailed => {
-            ConnectorError::io(format!("{host} cannot be reached").into())
-        }
-        ErrorKind::BadServerCertificate => ConnectorError::user(
-            format!(
-                "the certificate of {host} is not trusted; if it is a private authority's, name its file in SSL_CERT_FILE"
-            )
-            .into(),
-        ),
-        _ => ConnectorError::io(format!("{host} could not be asked: {error}").into()),
+        ErrorKind::Timeout => ConnectorError::timeout(messages::too_slow(host).into()),
+        ErrorKind::NameResolution => ConnectorError::io(messages::unknown_host(host).into()),
+        ErrorKind::ConnectionFailed => ConnectorError::io(messages::unreachable(host).into()),
+        ErrorKind::BadServerCertificate => ConnectorError::user(messages::untrusted(host).into()),
+        _ => ConnectorError::io(messages::not_asked(host, error).into()),
     }
 }

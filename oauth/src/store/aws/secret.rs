@@ -1,7 +1,11 @@
 //! One secret through the SDK, and what its errors mean.
 
 use super::{Fault, Version, Versions, http::Isahc};
-use crate::{flow::answer::clean, store::StoreError};
+use crate::{
+    flow::answer::clean,
+    messages::{aws as messages, provider},
+    store::StoreError,
+};
 use async_compat::Compat;
 use aws_config::{BehaviorVersion, Region, timeout::TimeoutConfig};
 use aws_sdk_secretsmanager::{
@@ -37,12 +41,8 @@ impl Secret {
             None => (None, id),
         };
         check(name, profile)?;
-        let http = Isahc::new().map_err(|error| {
-            StoreError(format!(
-                "HTTP cannot be set up: {}",
-                clean(&error.to_string(), &[])
-            ))
-        })?;
+        let http = Isahc::new()
+            .map_err(|error| StoreError(provider::no_http(clean(&error.to_string(), &[]))))?;
         let timeouts = TimeoutConfig::builder()
             .connect_timeout(CONNECT)
             .operation_attempt_timeout(ATTEMPT)
@@ -59,10 +59,7 @@ impl Secret {
         }
         let config = run(loader.load());
         if config.region().is_none() {
-            return Err(StoreError(format!(
-                "AWS secret {name}: no AWS region is known; set AWS_REGION, or `region` in the AWS configuration file, or give the \
-                 secret's ARN"
-            )));
+            return Err(StoreError(messages::no_region(name)));
         }
         Ok(Secret {
             client: Client::new(&config),
@@ -83,10 +80,7 @@ impl Secret {
 
     fn version(&self, output: GetSecretValueOutput) -> Result<Version, Fault> {
         let Some(text) = output.secret_string else {
-            return Err(Fault::Other(StoreError(format!(
-                "AWS secret {} holds binary data; name another secret, or delete its value",
-                self.name
-            ))));
+            return Err(Fault::Other(StoreError(messages::binary(&self.name))));
         };
         Ok(Version {
             id: output.version_id.unwrap_or_default(),
@@ -151,7 +145,7 @@ impl Versions for Secret {
     }
 
     fn describe(&self) -> String {
-        format!("AWS secret {}", self.name)
+        messages::secret(&self.name)
     }
 }
 
@@ -172,12 +166,10 @@ fn region_of(name: &str) -> Option<&str> {
 
 fn check(name: &str, profile: Option<&str>) -> Result<(), StoreError> {
     if profile.is_some_and(str::is_empty) {
-        return Err(StoreError("aws: there is no profile before ||".to_owned()));
+        return Err(StoreError(messages::NO_PROFILE.to_owned()));
     }
     if name.is_empty() {
-        return Err(StoreError(
-            "aws: needs the name or ARN of a secret behind it".to_owned(),
-        ));
+        return Err(StoreError(messages::NO_NAME.to_owned()));
     }
     let allowed = |c: char| c.is_ascii_alphanumeric() || "/_+=.@-".contains(c);
     let named = name.len() <= 512 && name.chars().all(allowed);
@@ -188,10 +180,7 @@ fn check(name: &str, profile: Option<&str>) -> Result<(), StoreError> {
     if named || arn {
         return Ok(());
     }
-    Err(StoreError(format!(
-        "aws:{} is neither the name of a secret (letters, digits and /_+=.@-) nor the ARN of one",
-        clean(name, &[])
-    )))
+    Err(StoreError(messages::impossible_secret(clean(name, &[]))))
 }
 
 /// What went wrong, with what to do about it.
@@ -205,43 +194,29 @@ where
         "ResourceNotFoundException" => return Fault::Missing,
         "ResourceExistsException" => return Fault::Exists,
         "AccessDeniedException" if said.contains("KMS") || said.contains("kms:") => {
-            "access to the KMS key that encrypts it is denied; allow `kms:Decrypt` and `kms:GenerateDataKey` on that key to the AWS \
-             identity that the proxy runs as"
-                .to_owned()
+            messages::KMS_DENIED.to_owned()
         }
-        "AccessDeniedException" => format!(
-            "access denied; allow `secretsmanager:{action}` on it to the AWS identity that the proxy runs as"
-        ),
+        "AccessDeniedException" => messages::denied(action),
         "UnrecognizedClientException"
         | "InvalidClientTokenId"
         | "InvalidSignatureException"
         | "SignatureDoesNotMatch"
         | "IncompleteSignature"
         | "ExpiredToken"
-        | "ExpiredTokenException" => {
-            "AWS does not accept the credentials; renew them, and see that this computer's clock is right".to_owned()
-        }
-        "LimitExceededException" => {
-            "one of its limits is reached; AWS keeps about a hundred versions of a secret and all those of the last 24 hours, and each \
-             save is one, so let fewer proxies share it, spread the accounts over several proxies with a secret each, or name a file \
-             instead"
-                .to_owned()
-        }
+        | "ExpiredTokenException" => messages::BAD_CREDENTIALS.to_owned(),
+        "LimitExceededException" => messages::LIMIT_REACHED.to_owned(),
         "ThrottlingException" | "Throttling" | "TooManyRequestsException" => {
-            "AWS asks for fewer requests".to_owned()
+            messages::FEWER_REQUESTS.to_owned()
         }
-        "DecryptionFailure" | "EncryptionFailure" => {
-            "its KMS key cannot be used; see that the key exists and is enabled".to_owned()
-        }
+        "DecryptionFailure" | "EncryptionFailure" => messages::KMS_UNUSABLE.to_owned(),
         "" => without_answer(error),
-        code => format!("{action} was refused with {}", clean(code, &[])),
+        code => messages::refused(action, clean(code, &[])),
     };
-    let said = if said.is_empty() {
-        said
+    let error = StoreError(if said.is_empty() {
+        messages::failed(name, why)
     } else {
-        format!(" (AWS says: {said})")
-    };
-    let error = StoreError(format!("AWS secret {name}: {why}{said}"));
+        messages::failed_with_words(name, why, said)
+    });
     if code == "LimitExceededException" {
         Fault::Exhausted(error)
     } else {
@@ -254,7 +229,7 @@ where
     E: Error + 'static,
 {
     if let SdkError::TimeoutError(_) = error {
-        return "AWS did not answer in time".to_owned();
+        return messages::TIMED_OUT.to_owned();
     }
     let mut innermost: &dyn Error = error;
     let mut credentials = false;
@@ -267,16 +242,10 @@ where
     }
     let innermost = clean(&innermost.to_string(), &[]);
     if credentials {
-        return format!(
-            "no usable AWS credentials ({innermost}); set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, choose a profile with \
-             AWS_PROFILE, or give this computer a role"
-        );
+        return messages::no_credentials(innermost);
     }
     match error {
-        SdkError::ServiceError(answer) => format!(
-            "the answer has status {} and no reason",
-            answer.raw().status().as_u16()
-        ),
+        SdkError::ServiceError(answer) => messages::no_reason(answer.raw().status().as_u16()),
         _ => innermost,
     }
 }

@@ -1,6 +1,7 @@
 //! Writers take turns, across processes.
 
 use super::{StoreError, beside};
+use crate::messages::files as messages;
 use std::{
     fs::{File, OpenOptions, TryLockError},
     io,
@@ -37,16 +38,15 @@ impl Lock {
                     std::thread::sleep(Duration::from_millis(2));
                 }
                 Err(TryLockError::WouldBlock) => {
-                    return Err(StoreError(format!(
-                        "{} cannot be written: another process has held the lock {} for {} seconds",
+                    return Err(StoreError(messages::locked(
                         target.display(),
                         path.display(),
-                        PATIENCE.as_secs()
+                        PATIENCE.as_secs(),
                     )));
                 }
                 Err(TryLockError::Error(error)) => {
                     // Some network file systems have no locks. One writer is the rule; it goes on.
-                    tracing::debug!("{} cannot be locked: {error}", path.display());
+                    tracing::debug!("{}", messages::cannot_be_locked(path.display(), error));
                     return Ok(Lock(file));
                 }
             }
@@ -62,20 +62,18 @@ pub(super) fn cannot_write(error: &io::Error) -> bool {
 }
 
 fn failed(target: &Path, path: &Path, error: &io::Error) -> StoreError {
-    let (target, path, hint) = (target.display(), path.display(), hint(error));
-    StoreError(format!(
-        "{target} cannot be written: its lock file {path} cannot be opened: {error}{hint}"
-    ))
+    let text = messages::no_lock(target.display(), path.display(), error);
+    StoreError(with_advice(text, error))
 }
 
-/// What to do where a file cannot be written.
-pub(super) fn hint(error: &io::Error) -> &'static str {
+/// Adds what to do where a file cannot be written.
+pub(super) fn with_advice(text: String, error: &io::Error) -> String {
     match error.kind() {
         io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
-            ": make it writable for the proxy, or keep tokens elsewhere with --cache-store"
+            messages::make_writable(text)
         }
-        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => ": make room on that disk",
-        _ => "",
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => messages::make_room(text),
+        _ => text,
     }
 }
 
@@ -109,7 +107,7 @@ fn give_to_owner_of(target: &Path, lock: &File) {
     if differs && rustix::process::geteuid().is_root() {
         let owner = Some(rustix::fs::Uid::from_raw(owner.uid()));
         if let Err(error) = rustix::fs::fchown(lock, owner, None) {
-            tracing::debug!("the lock of {} keeps its owner: {error}", target.display());
+            tracing::debug!("{}", messages::lock_keeps_owner(target.display(), error));
         }
     }
 }

@@ -2,8 +2,9 @@
 
 use super::{
     StoreError, beside, folder,
-    lock::{cannot_write, hint},
+    lock::{cannot_write, with_advice},
 };
+use crate::messages::files as messages;
 use std::{
     fs::{self, File, Metadata, OpenOptions},
     io::{self, Seek, SeekFrom, Write},
@@ -41,18 +42,14 @@ pub(super) fn replace(
                 sync_folder(target).map_err(|error| failed(&error))?;
                 return Ok(Written::Replaced);
             }
-            Err(refused) if is_mount(&refused.error) => {
-                (Some(refused.file), "it is a mount of its own")
-            }
+            Err(refused) if is_mount(&refused.error) => (Some(refused.file), messages::IS_MOUNT),
             Err(refused) if cannot_write(&refused.error) => {
-                (Some(refused.file), "its folder does not allow renaming")
+                (Some(refused.file), messages::NO_RENAMING)
             }
             Err(refused) => return Err(failed(&refused.error)),
         },
-        Ok(Prepared::OwnerLost(temporary)) => {
-            (Some(temporary), "its owner cannot be kept otherwise")
-        }
-        Err(error) if cannot_write(&error) => (None, "its folder cannot be written"),
+        Ok(Prepared::OwnerLost(temporary)) => (Some(temporary), messages::OWNER_LOST),
+        Err(error) if cannot_write(&error) => (None, messages::FOLDER_UNWRITABLE),
         Err(error) => return Err(failed(&error)),
     };
     let Some((now, _)) = old else {
@@ -84,8 +81,8 @@ pub(super) fn sweep(target: &Path) {
 }
 
 fn failed(target: &Path, error: &io::Error) -> StoreError {
-    let (target, hint) = (target.display(), hint(error));
-    StoreError(format!("{target} cannot be written: {error}{hint}"))
+    let text = messages::unwritable(target.display(), error);
+    StoreError(with_advice(text, error))
 }
 
 /// Renaming would get past a file's own protection, which somebody has set on purpose.
@@ -93,7 +90,7 @@ fn check_writable(target: &Path, metadata: &Metadata) -> io::Result<()> {
     if metadata.permissions().readonly() {
         return Err(io::Error::new(
             io::ErrorKind::PermissionDenied,
-            "it is read-only",
+            messages::READ_ONLY,
         ));
     }
     OpenOptions::new().write(true).open(target).map(drop)
