@@ -3,6 +3,7 @@
 use crate::{
     budget::Budget,
     load::{Loaded, Place},
+    messages,
 };
 use mlua::{Error, Lua, LuaString, MultiValue, Result, Table, Value};
 use proxy_proto::{Side, filter::Opened};
@@ -45,7 +46,7 @@ impl Sent {
         // Each piece counts a little more than its bytes.
         let held: usize = pieces.iter().map(|(_, bytes)| bytes.len() + 64).sum();
         if held + bytes.len() > self.limit || pieces.len() >= 10_000 {
-            return Err(Error::runtime("too much is sent at once"));
+            return Err(Error::runtime(messages::libraries::TOO_MUCH_SENT));
         }
         pieces.push((to, bytes.to_vec()));
         Ok(())
@@ -97,11 +98,11 @@ pub(crate) fn given(
                 ..LINES => {
                     let text = joined(lua, values)?;
                     lines.fetch_add(1, Ordering::Relaxed);
-                    line(&format!("{script}: {text}"));
+                    line(&messages::running::script_says(&script, text));
                 }
                 LINES => {
                     lines.fetch_add(1, Ordering::Relaxed);
-                    warn!("{script}: logs too much: no more of it in this session");
+                    warn!("{}", messages::running::script_is_muted(&script));
                 }
                 _ => {}
             }

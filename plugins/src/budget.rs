@@ -1,5 +1,6 @@
 //! How much processor time a session's scripts may use.
 
+use crate::messages;
 use std::{
     cell::Cell,
     fmt,
@@ -68,7 +69,9 @@ impl Nested<'_> {
         held.fetch_sub(self.held.replace(bytes), Ordering::Relaxed);
         let before = held.fetch_add(bytes, Ordering::Relaxed);
         match before.saturating_add(bytes) > self.budget.memory {
-            true => Err(mlua::Error::MemoryError("not enough memory".to_owned())),
+            true => Err(mlua::Error::MemoryError(
+                messages::libraries::NO_MEMORY.to_owned(),
+            )),
             false => Ok(()),
         }
     }
@@ -130,8 +133,8 @@ impl Budget {
         };
         match before < NESTED {
             true => Ok(nested),
-            false => Err(mlua::Error::runtime(format!(
-                "functions that call back are nested more than {NESTED} times"
+            false => Err(mlua::Error::runtime(messages::libraries::nested_too_deep(
+                NESTED,
             ))),
         }
     }
@@ -145,13 +148,9 @@ impl Budget {
         let one_call = nanos(self.one_call);
         let used = self.used.load(Ordering::Relaxed).saturating_add(elapsed);
         let text = if elapsed > one_call {
-            format!(
-                "it took more than {} ms of processor time for one call (max_time)",
-                self.one_call.as_millis()
-            )
+            messages::running::slow_call(self.one_call.as_millis())
         } else if used > self.allowed.load(Ordering::Relaxed) {
-            let used = Duration::from_nanos(used).as_secs();
-            format!("it took {used} s of processor time, too much for what has passed")
+            messages::running::slow_session(Duration::from_nanos(used).as_secs())
         } else {
             return Ok(());
         };

@@ -9,6 +9,7 @@
 //! After the answer to the login the server is asked what it can do, unless the answer says so, and then to compress. What the
 //! mail program says meanwhile is held: nothing may be sent behind COMPRESS before it is answered.
 
+use crate::messages::running as messages;
 use flate2::{Compress, Compression, Decompress, FlushCompress, FlushDecompress, Status};
 use proxy_proto::{
     Side,
@@ -94,7 +95,7 @@ impl Deflate {
                 self.line(&line, out)?;
             } else if self.line.len() > LINE {
                 out.send_owned(Side::Client, std::mem::take(&mut self.line));
-                self.give_up("its answer has too long a line", out);
+                self.give_up(messages::LONG_LINE, out);
             }
         }
         Ok(taken)
@@ -133,7 +134,7 @@ impl Deflate {
             self.phase = Phase::Compressing;
             out.send(Side::Server, COMPRESS);
         } else {
-            self.give_up("it does not offer COMPRESS=DEFLATE", out);
+            self.give_up(messages::NOT_OFFERED, out);
         }
     }
 
@@ -143,10 +144,10 @@ impl Deflate {
             .get(..3)
             .is_some_and(|ok| ok.eq_ignore_ascii_case(b"OK "))
         {
-            self.give_up("it refused COMPRESS", out);
+            self.give_up(messages::REFUSED, out);
             return Ok(());
         }
-        debug!("the connection with the server is compressed");
+        debug!("{}", messages::COMPRESSED);
         self.phase = Phase::Active;
         let streams = self.streams.insert(Box::new(Streams {
             // Streams without zlib's header (RFC 4978 §4).
@@ -161,7 +162,7 @@ impl Deflate {
     }
 
     fn give_up(&mut self, why: &str, out: &mut Output) {
-        info!("{NAME}: the connection with the server stays uncompressed: {why}");
+        info!("{}", messages::stays_uncompressed(NAME, why));
         self.phase = Phase::Off;
         out.send_owned(Side::Server, std::mem::take(&mut self.held));
     }
@@ -209,7 +210,7 @@ impl Streams {
             let before = self.to_server.total_in();
             self.to_server
                 .compress_vec(rest, &mut chunk, FlushCompress::Sync)
-                .map_err(|error| Failed(format!("{NAME}: compressing failed: {error}")))?;
+                .map_err(|error| Failed(messages::cannot_compress(NAME, error)))?;
             rest = &rest[advanced(before, self.to_server.total_in())..];
             // A flush is over when there was room left for more.
             let full = chunk.len() == chunk.capacity();
@@ -228,25 +229,17 @@ impl Streams {
             let status = self
                 .from_server
                 .decompress_vec(rest, &mut chunk, FlushDecompress::Sync)
-                .map_err(|error| {
-                    Failed(format!(
-                        "{NAME}: what the server sent cannot be decompressed: {error}"
-                    ))
-                })?;
+                .map_err(|error| Failed(messages::cannot_decompress(NAME, error)))?;
             rest = &rest[advanced(before, self.from_server.total_in())..];
             let full = chunk.len() == chunk.capacity();
             made += chunk.len();
             if made > OUTPUT_LIMIT {
-                return Err(Failed(format!(
-                    "{NAME}: the server sent more than {OUTPUT_LIMIT} octets in one piece of {}",
-                    bytes.len()
-                )));
+                let of = bytes.len();
+                return Err(Failed(messages::grows_too_much(NAME, OUTPUT_LIMIT, of)));
             }
             out.send_owned(Side::Client, chunk);
             if status == Status::StreamEnd && !rest.is_empty() {
-                return Err(Failed(format!(
-                    "{NAME}: the server sent something behind the end of its compressed data"
-                )));
+                return Err(Failed(messages::goes_on_behind_end(NAME)));
             }
             if rest.is_empty() && !full {
                 return Ok(());

@@ -1,6 +1,6 @@
 //! Scripts that take commands, responses and messages.
 
-use crate::{raw, vm::Script};
+use crate::{messages::running as messages, raw, vm::Script};
 use mlua::{Function, Lua, MultiValue, Table, Value};
 use proxy_proto::{
     Protocol, Side,
@@ -71,12 +71,13 @@ impl Framed {
                 let reply = reply.as_bytes();
                 let reply = reply.strip_suffix(b"\r\n").unwrap_or(&reply);
                 if reply.iter().any(|byte| b"\r\n\0".contains(byte)) {
-                    return Err(self.wrong(hook, "an answer of several lines"));
+                    return Err(self.script.wrong(messages::long_answer(HOOKS[hook])));
                 }
                 Some(reply.to_vec())
             }
             Some(other) => {
-                return Err(self.wrong(hook, &format!("a {} as an answer", other.type_name())));
+                let why = messages::wrong_answer(HOOKS[hook], other.type_name());
+                return Err(self.script.wrong(why));
             }
         };
         match values.front() {
@@ -92,7 +93,10 @@ impl Framed {
                     Ok(Change::Replace(text.to_vec()))
                 }
             }
-            Some(other) => Err(self.wrong(hook, &format!("a {}", other.type_name()))),
+            Some(other) => {
+                let why = messages::wrong_text(HOOKS[hook], other.type_name());
+                Err(self.script.wrong(why))
+            }
         }
     }
 
@@ -111,15 +115,8 @@ impl Framed {
         match self.change(hook, given, values)? {
             Change::Keep => Ok(None),
             Change::Replace(text) => Ok(Some(text)),
-            Change::Drop(_) => Err(self.wrong(hook, "false, and this cannot be dropped")),
+            Change::Drop(_) => Err(self.script.wrong(messages::cannot_drop(HOOKS[hook]))),
         }
-    }
-
-    fn wrong(&self, hook: usize, what: &str) -> Failed {
-        let name = HOOKS[hook];
-        self.script.wrong(format!(
-            "{name} returned {what}: see docs/plugins.md for what it may return"
-        ))
     }
 }
 
@@ -230,11 +227,10 @@ impl Units for Framed {
         match self.unseen {
             ..UNSEEN => info!(
                 size = about.size,
-                "{name}: a {what} ({}) is too long and passes unseen (max_message)", about.command
+                "{}",
+                messages::passes_unseen(name, what, about.command)
             ),
-            UNSEEN => warn!(
-                "{name}: much is too long and passes unseen: no more is said of it in this session"
-            ),
+            UNSEEN => warn!("{}", messages::more_passes_unseen(name)),
             _ => {}
         }
     }

@@ -38,6 +38,7 @@ mod deflate;
 mod framed;
 mod list;
 mod load;
+mod messages;
 mod raw;
 mod sandbox;
 mod vm;

@@ -1,5 +1,6 @@
 //! The option `plugins`: a list, a plugin and its parameters in each line.
 
+use crate::messages::loading as messages;
 use std::collections::BTreeMap;
 
 /// One plugin of the list.
@@ -37,24 +38,16 @@ pub fn parse(value: &str) -> Result<Vec<Entry>, BadList> {
             });
         }
         let Some(entry) = entries.last_mut() else {
-            return Err(BadList(format!(
-                "the list begins with the parameter {line}: a plugin's file must stand before it"
-            )));
+            return Err(BadList(messages::parameter_first(line)));
         };
         for word in words {
             match word {
                 Word::Plain(word) => {
-                    return Err(BadList(format!(
-                        "{word} behind {} is no parameter: write key=value, or put it in a line of its own if it is a plugin",
-                        entry.file
-                    )));
+                    return Err(BadList(messages::no_parameter(word, &entry.file)));
                 }
                 Word::Param(key, value) => {
                     if entry.params.contains_key(&key) {
-                        return Err(BadList(format!(
-                            "{} has the parameter {key} twice",
-                            entry.file
-                        )));
+                        return Err(BadList(messages::parameter_twice(&entry.file, key)));
                     }
                     entry.params.insert(key, value);
                 }
@@ -62,9 +55,7 @@ pub fn parse(value: &str) -> Result<Vec<Entry>, BadList> {
         }
     }
     if entries.is_empty() {
-        return Err(BadList(
-            "the list is empty: name a script in an indented line, or remove the option".to_owned(),
-        ));
+        return Err(BadList(messages::EMPTY_LIST.to_owned()));
     }
     Ok(entries)
 }
@@ -109,9 +100,7 @@ fn text<'a>(rest: &'a str, line: &str) -> Result<(String, &'a str), BadList> {
             '"' => {
                 let behind = &quoted[at + 1..];
                 if behind.starts_with(|c: char| !c.is_whitespace()) {
-                    return Err(BadList(format!(
-                        "there must be a blank behind the closing quote in {line}"
-                    )));
+                    return Err(BadList(messages::no_blank_behind_quote(line)));
                 }
                 return Ok((value, behind));
             }
@@ -124,24 +113,19 @@ fn text<'a>(rest: &'a str, line: &str) -> Result<(String, &'a str), BadList> {
             c => value.push(c),
         }
     }
-    Err(BadList(format!("a quote is not closed in {line}")))
+    Err(BadList(messages::quote_not_closed(line)))
 }
 
 mod dictionary {
     //! What the Python tool's dictionaries would be here.
 
+    use super::messages;
+
     /// Tells how the same is written as a list.
     pub(super) fn advice(value: &str) -> String {
-        let advice = "this is the Python tool's dictionary, whose plugins are Python scripts; plugins are Lua scripts here \
-                      (docs/plugins.md), listed in indented lines";
         match Reader(value).plugins() {
-            Some(lines) if !lines.is_empty() => {
-                format!(
-                    "{advice}; the equivalent is: plugins = {}",
-                    lines.join(" / ")
-                )
-            }
-            _ => format!("{advice}, each of the form: name.lua key=value"),
+            Some(lines) if !lines.is_empty() => messages::is_dictionary_of(lines.join(" / ")),
+            _ => messages::IS_DICTIONARY.to_owned(),
         }
     }
 

@@ -4,6 +4,7 @@ use crate::{
     deflate::{self, Deflate},
     framed::{self, Framed},
     list::{self, Entry},
+    messages::loading as messages,
     raw::{self, Raw},
     vm::{Script, Vm},
 };
@@ -183,9 +184,7 @@ fn filter(script: Script, plugin: &Loaded, place: &Place) -> Result<Box<dyn Filt
         Ok(None)
     };
     match (first(&raw::HOOKS)?, first(&framed::HOOKS)?) {
-        (Some(raw), Some(framed)) => Err(script.wrong(format!(
-            "it defines both {raw} and {framed}: bytes and whole commands exclude each other"
-        ))),
+        (Some(raw), Some(framed)) => Err(script.wrong(messages::both_levels(raw, framed))),
         (None, Some(_)) => {
             let bounds = Bounds {
                 message: plugin.limits.message,
@@ -202,49 +201,40 @@ fn filter(script: Script, plugin: &Loaded, place: &Place) -> Result<Box<dyn Filt
 fn compression(entry: &Entry, last: bool, place: &Place) -> Result<(), LoadError> {
     let name = deflate::NAME;
     if place.protocol != Protocol::Imap {
-        return Err(LoadError(format!(
-            "{name} is for IMAP: {} has no compression",
-            place.protocol.name()
-        )));
+        let protocol = place.protocol.name();
+        return Err(LoadError(messages::no_compression(name, protocol)));
     }
     if !last {
-        return Err(LoadError(format!(
-            "{name} must be the last of the list, next to the server: what stands behind it would see compressed bytes only"
-        )));
+        return Err(LoadError(messages::not_last(name)));
     }
     match entry.params.keys().next() {
-        Some(key) => Err(LoadError(format!("{name} has no parameter {key}"))),
+        Some(key) => Err(LoadError(messages::unknown_parameter(name, key))),
         None => Ok(()),
     }
 }
 
 fn source(name: &str, folders: &[PathBuf]) -> Result<Vec<u8>, LoadError> {
     if Path::new(name).extension().is_none_or(|e| e != "lua") {
-        return Err(LoadError(format!(
-            "{name} is no Lua script: write the name of a file that ends in .lua, or `deflate` (docs/plugins.md)"
-        )));
+        return Err(LoadError(messages::not_lua(name)));
     }
     // An absolute name replaces the folder.
     for path in folders.iter().map(|folder| folder.join(name)) {
         let unreadable =
-            |error: io::Error| LoadError(format!("{} cannot be read: {error}", path.display()));
+            |error: io::Error| LoadError(messages::script_unreadable(path.display(), error));
         let file = match File::open(&path) {
             Ok(file) => file,
             Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
             Err(error) => return Err(unreadable(error)),
         };
         if fs::metadata(&path).is_ok_and(|found| !found.is_file()) {
-            return Err(LoadError(format!("{} is no file", path.display())));
+            return Err(LoadError(messages::no_file(path.display())));
         }
         let mut source = Vec::new();
         file.take(SOURCE + 1)
             .read_to_end(&mut source)
             .map_err(unreadable)?;
         if source.len() as u64 > SOURCE {
-            return Err(LoadError(format!(
-                "{} is too long for a script",
-                path.display()
-            )));
+            return Err(LoadError(messages::script_too_long(path.display())));
         }
         return Ok(source);
     }
@@ -252,23 +242,18 @@ fn source(name: &str, folders: &[PathBuf]) -> Result<Vec<u8>, LoadError> {
         .iter()
         .map(|folder| folder.display().to_string())
         .collect();
-    Err(LoadError(format!(
-        "there is no {name} in {}",
-        folders.join(" or ")
-    )))
+    Err(LoadError(messages::no_script(name, folders.join(" or "))))
 }
 
 /// The parameters that are limits.
 fn limits(entry: &Entry) -> Result<Limits, LoadError> {
     let mut limits = Limits::default();
-    let bad = |key: &str, value: &str, wanted: &str| {
-        LoadError(format!("{}: {key}={value} must be {wanted}", entry.file))
-    };
+    let file = &entry.file;
     for (key, value) in &entry.params {
         let bytes = || {
             bytes(value)
                 .filter(|bytes| (64 * 1024..=1024 * MIB).contains(bytes))
-                .ok_or_else(|| bad(key, value, "a size from 64K to 1024M"))
+                .ok_or_else(|| LoadError(messages::bad_size(file, key, value)))
         };
         match &**key {
             "max_message" => limits.message = bytes()?,
@@ -277,11 +262,9 @@ fn limits(entry: &Entry) -> Result<Limits, LoadError> {
                 let milliseconds = value
                     .parse()
                     .ok()
-                    .filter(|time| (1..=600_000).contains(time));
-                limits.call = Duration::from_millis(
-                    milliseconds
-                        .ok_or_else(|| bad(key, value, "milliseconds, from 1 to 600000"))?,
-                );
+                    .filter(|time| (1..=600_000).contains(time))
+                    .ok_or_else(|| LoadError(messages::bad_time(file, value)))?;
+                limits.call = Duration::from_millis(milliseconds);
             }
             _ => {}
         }

@@ -1,6 +1,6 @@
 //! Scripts that take bytes as they arrive.
 
-use crate::vm::Script;
+use crate::{messages::running as messages, vm::Script};
 use mlua::{Function, MultiValue, Value};
 use proxy_proto::{
     Side,
@@ -61,10 +61,15 @@ impl Filter for Raw {
                 out.send(from.other(), &text.as_bytes());
                 Ok(Verdict::Taken)
             }
-            Some(other) => Err(self.script.wrong(format!(
-                "from_{from} returned a {}: a string, false or nothing is wanted",
-                other.type_name()
-            ))),
+            Some(other) => {
+                let [client, server] = HOOKS;
+                let hook = match from {
+                    Side::Client => client,
+                    Side::Server => server,
+                };
+                let why = messages::wrong_bytes(hook, other.type_name());
+                Err(self.script.wrong(why))
+            }
         }
     }
 }

@@ -5,7 +5,7 @@ mod mime;
 mod pattern;
 mod strings;
 
-use crate::budget::Budget;
+use crate::{budget::Budget, messages::libraries as messages};
 use mlua::{Function, Lua, Result, chunk::ChunkMode};
 use std::sync::Arc;
 
@@ -22,5 +22,13 @@ pub(crate) fn prepare(lua: &Lua, budget: &Arc<Budget>) -> Result<Function> {
     lua.load(include_str!("sandbox/sandbox.lua"))
         .set_name("=sandbox")
         .set_mode(ChunkMode::Text)
-        .call(host)
+        .call((
+            host,
+            messages::LIMIT_WAS_HIT,
+            messages::NO_MEMORY,
+            messages::NO_FINALIZERS,
+            // The library fills the name in.
+            messages::no_metatable("%s"),
+            messages::TOO_MANY_TO_MOVE,
+        ))
 }

@@ -4,7 +4,7 @@ use crate::{
     api::{self, Sent},
     budget::Budget,
     load::{Limits, Loaded, Place},
-    sandbox,
+    messages, sandbox,
 };
 use mlua::{
     Error, Function, HookTriggers, Lua, LuaOptions, MultiValue, StdLib, Table, Value, VmState,
@@ -90,9 +90,7 @@ impl Vm {
                 in_use: Arc::default(),
             })
         };
-        made().map_err(|error: Error| {
-            Failed(format!("Lua cannot be started: {}", first_line(&error)))
-        })
+        made().map_err(|error: Error| Failed(messages::running::no_lua(first_line(&error))))
     }
 
     /// Gives garbage back: an idle session should not keep what a large message has left.
@@ -154,10 +152,10 @@ impl Script {
         match value.map_err(|error| self.failed(&error))? {
             Value::Nil => Ok(None),
             Value::Function(function) => Ok(Some(function)),
-            other => Err(self.wrong(format!(
-                "{name} must be a function, and is a {}",
-                other.type_name()
-            ))),
+            other => {
+                let why = messages::running::not_a_function(name, other.type_name());
+                Err(self.wrong(why))
+            }
         }
     }
 
@@ -183,8 +181,8 @@ impl Script {
 
     /// What a hook has done wrong.
     pub(crate) fn wrong(&self, text: impl AsRef<str>) -> Failed {
-        let (name, text) = (&self.name, text.as_ref());
-        Failed(api::one_line(&format!("the plugin {name} failed: {text}")))
+        let text = messages::running::failed(&self.name, text.as_ref());
+        Failed(api::one_line(&text))
     }
 
     pub(crate) fn name(&self) -> &str {
@@ -199,20 +197,19 @@ impl Script {
 fn failed(name: &str, vm: &Vm, error: &Error) -> Failed {
     let text = match vm.budget.exhaustion() {
         Some(text) => text,
-        None if is_memory(error) => format!(
-            "not enough memory: a session's scripts may have {} MiB (max_memory)",
-            vm.budget.memory() / (1024 * 1024)
-        ),
+        None if is_memory(error) => {
+            messages::running::out_of_memory(vm.budget.memory() / (1024 * 1024))
+        }
         None => first_line(error),
     };
-    Failed(api::one_line(&format!("the plugin {name} failed: {text}")))
+    Failed(api::one_line(&messages::running::failed(name, text)))
 }
 
 fn is_memory(error: &Error) -> bool {
     match error {
         Error::MemoryError(_) => true,
         Error::CallbackError { cause, .. } => is_memory(cause),
-        Error::RuntimeError(text) => text.contains("not enough memory"),
+        Error::RuntimeError(text) => text.contains(messages::libraries::NO_MEMORY),
         _ => false,
     }
 }

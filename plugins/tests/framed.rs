@@ -159,9 +159,12 @@ fn wrong_values_end_the_session() {
             .0
     };
     assert!(
-        error("function on_response() return 5 end").contains("on_response returned a integer")
+        error("function on_response() return 5 end")
+            .contains("on_response returned a value of type integer")
     );
-    assert!(error("function on_response() return false, {} end").contains("a table as an answer"));
+    assert!(
+        error("function on_response() return false, {} end").contains("an answer of type table")
+    );
     assert!(error("function on_response() return false, 'a\\r\\nb' end").contains("several lines"));
     assert!(error("function on_message() return false end").contains("cannot be dropped"));
     assert!(error("function on_header() return false end").contains("cannot be dropped"));

@@ -120,7 +120,7 @@ fn errors_name_file_and_line() {
     assert!(
         error("local x; x.y = 1").contains("test.lua:2: attempt to index a nil value (local 'x')")
     );
-    assert!(error("return 5").contains("from_client returned a integer"));
+    assert!(error("return 5").contains("from_client returned a value of type integer"));
     assert!(error("error({})").contains("the plugin test.lua failed"));
     assert!(
         error("string.gsub('x', '[', '')").contains("test.lua:2: malformed pattern (missing ']')")

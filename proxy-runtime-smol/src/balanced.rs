@@ -8,7 +8,8 @@ use crate::{
 use async_io::Async;
 use futures_lite::{AsyncReadExt, FutureExt};
 use proxy_runtime::{
-    HeaderProgress, HeaderReader, ListenerConfig, Origin, Ticket, TurnedAway, identify, trouble,
+    HeaderProgress, HeaderReader, ListenerConfig, Origin, Ticket, TurnedAway, identify,
+    messages::client as messages, trouble,
 };
 use std::net::{SocketAddr, TcpStream};
 use tracing::{debug, warn};
@@ -32,22 +33,22 @@ pub(crate) async fn client(
         Some(Ok(origin)) => origin,
         Some(Err(why)) => {
             ticket.turned_away(TurnedAway::NoHeader);
-            warn!(%balancer, "turned away: {why}");
+            warn!(%balancer, "{}", messages::balancer_turned_away(why));
             return None;
         }
         None => {
             ticket.turned_away(TurnedAway::NoHeader);
-            warn!(%balancer, "turned away: {}", trouble::SLOW_HEADER);
+            warn!(%balancer, "{}", messages::balancer_turned_away(messages::SLOW_HEADER));
             return None;
         }
     };
     match identify(ticket, config, balancer, origin) {
         Ok(client) => {
-            debug!(%balancer, "the client is {client}");
+            debug!(%balancer, "{}", messages::client_is(client));
             Some(client)
         }
         Err((client, why)) => {
-            warn!(%balancer, %client, "client turned away: {why}");
+            warn!(%balancer, %client, "{}", messages::client_turned_away(why));
             None
         }
     }
@@ -58,7 +59,7 @@ async fn read_header(tcp: &mut Async<TcpStream>) -> Result<Origin, String> {
     let mut bytes = [0; 512];
     loop {
         let count = match tcp.peek(&mut bytes).await {
-            Ok(0) => return Err(trouble::NO_HEADER.to_owned()),
+            Ok(0) => return Err(messages::INCOMPLETE_HEADER.to_owned()),
             Ok(count) => count,
             Err(error) => return Err(trouble::plain(&error)),
         };

@@ -6,7 +6,7 @@ use crate::{
 };
 use futures_lite::FutureExt;
 use futures_rustls::TlsAcceptor;
-use proxy_runtime::trouble;
+use proxy_runtime::{messages::client as messages, trouble};
 use rustls::{ClientConfig, ServerConfig, pki_types::ServerName};
 use std::{
     future::{Future, poll_fn},
@@ -24,18 +24,18 @@ pub(crate) async fn with_client(
     let first = within(timeout, first_byte(&socket)).await;
     match first {
         None => {
-            return Err(trouble::CLIENT_IS_SILENT.to_owned());
+            return Err(messages::CLIENT_IS_SILENT.to_owned());
         }
         Some(Err(error)) => return Err(trouble::plain(&error)),
-        Some(Ok(None)) => return Err(trouble::CLIENT_LEFT.to_owned()),
+        Some(Ok(None)) => return Err(messages::CLIENT_LEFT.to_owned()),
         Some(Ok(Some(byte))) if !trouble::begins_tls(byte) => {
-            return Err(trouble::CLIENT_IS_PLAIN.to_owned());
+            return Err(messages::CLIENT_IS_PLAIN.to_owned());
         }
         Some(Ok(Some(_))) => {}
     }
     let handshake = TlsAcceptor::from(config).accept(socket.read_ahead());
     match within(timeout, handshake).await {
-        None => Err("it took too long".to_owned()),
+        None => Err(messages::SLOW_CLIENT.to_owned()),
         Some(Ok(tls)) => Ok(Stream::ToClient(Box::new(tls))),
         Some(Err(error)) => Err(trouble::with_client(&error)),
     }

@@ -98,6 +98,7 @@ mod buffer;
 mod connect;
 mod handshake;
 mod listen;
+mod messages;
 mod pump;
 mod reactor;
 mod relay;

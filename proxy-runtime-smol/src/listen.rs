@@ -6,7 +6,9 @@ use crate::{
     workers::Crew,
 };
 use async_io::Async;
-use proxy_runtime::{Backoff, Census, Current, Rare, TurnedAway, admit};
+use proxy_runtime::{
+    Backoff, Census, Current, Rare, TurnedAway, admit, messages::client as messages, trouble::plain,
+};
 use std::{
     io,
     net::{SocketAddr, TcpListener},
@@ -41,9 +43,7 @@ pub(crate) async fn accept(
             // Out of file descriptors or memory: sessions that end make room.
             Err(error) => {
                 if !backoff.failing() {
-                    warn!(
-                        "cannot accept a client: {error}: trying again; a higher limit on open files may help"
-                    );
+                    warn!("{}", messages::cannot_accept(plain(&error)));
                 }
                 Timer::after(backoff.pause()).await;
                 continue;
@@ -58,7 +58,7 @@ pub(crate) async fn accept(
             Err(why) => {
                 if let Some(count) = turned_away.count() {
                     let server = &*config.heading;
-                    warn!(server, %address, count, "client turned away: {why}");
+                    warn!(server, %address, count, "{}", messages::client_turned_away(why));
                 }
                 continue;
             }
@@ -69,10 +69,10 @@ pub(crate) async fn accept(
         let session = session::serve(context.clone(), config, tcp, address, ticket);
         let begun = match apart {
             false => crew.begin(session),
-            true => crew.begin_apart(session).unwrap_or_else(|error| {
+            true => crew.begin_apart(session).unwrap_or_else(|why| {
                 let server = &*heading;
                 census.turned_away(&heading, TurnedAway::NoResources);
-                warn!(server, %address, "client turned away: its thread cannot be started: {error}");
+                warn!(server, %address, "{}", messages::client_turned_away(why));
                 true
             }),
         };

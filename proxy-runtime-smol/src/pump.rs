@@ -9,7 +9,7 @@ use crate::{
     timer::Timer,
 };
 use proxy_proto::{BoxFuture, Side, UpstreamTls};
-use proxy_runtime::{Driver, End, ListenerConfig, Outcome, SessionRecord, Step, trouble};
+use proxy_runtime::{Driver, End, ListenerConfig, Outcome, SessionRecord, Step, messages, trouble};
 use std::{
     future::Future,
     net::SocketAddr,
@@ -260,7 +260,10 @@ impl Pump {
                         count
                     }
                     Poll::Ready(Err(error)) => {
-                        debug!("writing to the {side} failed: {error}");
+                        debug!(
+                            "{}",
+                            messages::session::writing_failed(side, trouble::plain(&error))
+                        );
                         leg.broken = true;
                         bytes.len()
                     }
@@ -336,7 +339,10 @@ impl Pump {
             }
             Poll::Ready(result) => {
                 if let Err(error) = result {
-                    debug!("reading from the {side} failed: {error}");
+                    debug!(
+                        "{}",
+                        messages::session::reading_failed(side, trouble::plain(&error))
+                    );
                 }
                 leg.ended = true;
                 // A server that leaves before relay is answered in kind; a client may still wait for its answer.
@@ -353,7 +359,7 @@ impl Pump {
         let leg = self.leg(side);
         let State::Open(Stream::Plain(socket)) = std::mem::replace(&mut leg.state, State::Absent)
         else {
-            let why = "there is no plaintext connection to upgrade";
+            let why = messages::client::NOTHING_TO_UPGRADE;
             self.driver.upgraded(side, Err(why.to_owned()));
             return;
         };
@@ -362,7 +368,7 @@ impl Pump {
             Side::Client => Box::pin(async move {
                 match config.local_tls.clone() {
                     Some(local) => handshake::with_client(socket, local, timeout).await,
-                    None => Err("there is no certificate for this listener".to_owned()),
+                    None => Err(messages::client::NO_CERTIFICATE.to_owned()),
                 }
             }),
             Side::Server => Box::pin(async move {

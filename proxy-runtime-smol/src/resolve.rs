@@ -1,5 +1,6 @@
 //! Addresses of host names.
 
+use crate::messages;
 use async_channel::Sender;
 use std::{
     collections::HashMap,
@@ -23,7 +24,7 @@ pub(crate) async fn resolve(host: &str, port: u16) -> io::Result<Vec<SocketAddr>
     }
     match receiver.recv().await {
         Ok(result) => result,
-        Err(_) => Err(io::Error::other("the look-up was given up")),
+        Err(_) => Err(io::Error::other(messages::LOOKUP_GIVEN_UP)),
     }
 }
 

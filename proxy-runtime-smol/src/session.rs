@@ -10,8 +10,8 @@ use crate::{
 };
 use async_io::Async;
 use futures_lite::FutureExt;
-use proxy_proto::{Authenticate, LocalTls, Side};
-use proxy_runtime::{ListenerConfig, Options, Outcome, PARTING, SessionRecord, Ticket};
+use proxy_proto::{Authenticate, LocalTls, Reason, Side};
+use proxy_runtime::{ListenerConfig, Options, Outcome, PARTING, SessionRecord, Ticket, messages};
 use std::{
     any::Any,
     future::poll_fn,
@@ -45,15 +45,16 @@ pub(crate) async fn serve(
         let began = Instant::now();
         let session = Box::pin(identified(context, config, tcp, address, &mut ticket));
         if let Err(panic) = AssertUnwindSafe(session).catch_unwind().await {
-            error!(
-                "ended by a defect of the proxy, please report it: {}",
-                text_of(&*panic)
-            );
+            error!("{}", messages::session::defect(text_of(&*panic)));
             if let Some(record) = ticket.record() {
                 record.defect();
             }
         }
-        debug!(seconds = began.elapsed().as_secs(), "closed");
+        debug!(
+            seconds = began.elapsed().as_secs(),
+            "{}",
+            messages::session::CLOSED
+        );
         // Only now is the session counted as gone.
         drop(ticket);
     };
@@ -80,7 +81,7 @@ async fn identified(
     };
     if let Some(client) = client {
         Span::current().record("client", tracing::field::display(client));
-        debug!("opened");
+        debug!("{}", messages::client::OPENED);
         let record = ticket.begin(client);
         Box::pin(session(context, config, tcp, client, record)).await;
     }
@@ -106,12 +107,12 @@ async fn session(
             // Whoever has not even established TLS needs no farewell.
             let stopped = async {
                 watch.reached(Level::Draining).await;
-                Err("the proxy is shutting down".to_owned())
+                Err(Reason::Shutdown.to_string())
             };
             match Box::pin(handshake.or(stopped)).await {
                 Ok(stream) => stream,
                 Err(why) => {
-                    warn!("TLS with the client failed: {why}");
+                    warn!("{}", messages::client::tls_with_client_failed(why));
                     return;
                 }
             }
@@ -193,6 +194,6 @@ fn text_of(panic: &(dyn Any + Send)) -> &str {
     match (panic.downcast_ref::<&str>(), panic.downcast_ref::<String>()) {
         (Some(text), _) => text,
         (_, Some(text)) => text,
-        _ => "no text",
+        _ => messages::session::DEFECT_WITHOUT_TEXT,
     }
 }

@@ -1,8 +1,9 @@
 //! The threads that run sessions.
 
-use crate::reactor::Reactor;
+use crate::{messages, reactor::Reactor};
 use async_channel::Receiver;
 use futures_lite::{FutureExt, future::yield_now};
+use proxy_runtime::{messages::client::no_thread, trouble::plain};
 use smol::{Executor, Task};
 use std::{
     future::Future,
@@ -148,15 +149,16 @@ impl Crew {
     /// workers are gone.
     ///
     /// # Errors
-    /// When the thread cannot be started, or there are too many.
+    /// When the thread cannot be started, or there are too many; the text says so of the client.
     pub(crate) fn begin_apart(
         &self,
         session: impl Future<Output = ()> + Send + 'static,
-    ) -> io::Result<bool> {
+    ) -> Result<bool, String> {
         if self.ended.is_closed() {
             return Ok(false);
         }
-        let place = Apart::take(&self.apart, APART)?;
+        let place = Apart::take(&self.apart, APART)
+            .ok_or_else(|| messages::too_many_with_plugins(APART))?;
         let ended = self.ended.clone();
         thread::Builder::new()
             .name("session".to_owned())
@@ -164,7 +166,8 @@ impl Crew {
             .spawn(move || {
                 run(Box::pin(session), &ended);
                 drop(place);
-            })?;
+            })
+            .map_err(|error| no_thread(plain(&error)))?;
         Ok(true)
     }
 }
@@ -173,14 +176,10 @@ impl Crew {
 struct Apart(Arc<AtomicUsize>);
 
 impl Apart {
-    fn take(threads: &Arc<AtomicUsize>, most: usize) -> io::Result<Self> {
+    /// `None` when there are `most` already.
+    fn take(threads: &Arc<AtomicUsize>, most: usize) -> Option<Self> {
         let place = Apart(threads.clone());
-        match threads.fetch_add(1, Ordering::Relaxed) {
-            before if before < most => Ok(place),
-            _ => Err(io::Error::other(format!(
-                "there are {most} sessions with plugins already"
-            ))),
-        }
+        (threads.fetch_add(1, Ordering::Relaxed) < most).then_some(place)
     }
 }
 
@@ -218,7 +217,7 @@ mod tests {
         let threads = Arc::default();
         let first = Apart::take(&threads, 2).unwrap();
         let _second = Apart::take(&threads, 2).unwrap();
-        assert!(Apart::take(&threads, 2).is_err());
+        assert!(Apart::take(&threads, 2).is_none());
         drop(first);
         let _third = Apart::take(&threads, 2).unwrap();
     }

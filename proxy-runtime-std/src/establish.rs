@@ -1,14 +1,14 @@
 //! What a session waits for before a connection can be used: the connection itself, and TLS behind STARTTLS.
 
 use crate::{
-    connect, handshake,
+    connect, handshake, messages,
     spans::Lent,
     stream::Stream,
     wait::{Interest, Teller, Wait, Wake, told_once},
     workers::Workers,
 };
 use proxy_proto::Side;
-use proxy_runtime::{ListenerConfig, SessionRecord, trouble};
+use proxy_runtime::{ListenerConfig, SessionRecord, messages::client, trouble};
 use std::{
     io,
     sync::{Arc, Mutex, PoisonError},
@@ -42,7 +42,7 @@ impl Connecting {
         let begun = Connecting::try_to_begin(workers, config, theirs, span, timeout, woken);
         begun.unwrap_or_else(|error| {
             record.connected(false);
-            let result = Err(format!("the proxy is short of resources: {error}"));
+            let result = Err(messages::short_of_resources(trouble::plain(&error)));
             wake.wake();
             Connecting {
                 result: Arc::new(Mutex::new(Some(result))),
@@ -112,7 +112,7 @@ impl Upgrade {
         let late = Instant::now() >= self.deadline;
         if !self.stream.is_tls() {
             let begun = match (side, &config.local_tls) {
-                (Side::Client, None) => Err("there is no certificate for this listener".to_owned()),
+                (Side::Client, None) => Err(client::NO_CERTIFICATE.to_owned()),
                 (Side::Client, Some(local)) => {
                     handshake::begin_with_client(&mut self.stream, local)
                 }
@@ -122,7 +122,7 @@ impl Upgrade {
             };
             match begun {
                 Ok(true) => {}
-                Ok(false) if late => return Some(Err(trouble::CLIENT_IS_SILENT.to_owned())),
+                Ok(false) if late => return Some(Err(client::CLIENT_IS_SILENT.to_owned())),
                 Ok(false) => return None,
                 Err(why) => return Some(Err(why)),
             }
@@ -132,7 +132,7 @@ impl Upgrade {
             Ok(()) => Some(Ok(())),
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => late.then(|| {
                 Err(match side {
-                    Side::Client => trouble::SLOW_CLIENT.to_owned(),
+                    Side::Client => client::SLOW_CLIENT.to_owned(),
                     Side::Server => trouble::slow_handshake(host),
                 })
             }),

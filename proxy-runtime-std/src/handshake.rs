@@ -4,7 +4,9 @@ use crate::{
     stream::Stream,
     wait::{Interest, Level, Stop, Wait},
 };
-use proxy_runtime::{HeaderProgress, HeaderReader, ListenerConfig, Origin, trouble};
+use proxy_runtime::{
+    HeaderProgress, HeaderReader, ListenerConfig, Origin, messages::client as messages, trouble,
+};
 use rustls::{ServerConfig, pki_types::ServerName};
 use std::{
     io,
@@ -37,7 +39,7 @@ pub(crate) fn with_client(
         match begin_with_client(stream, &config) {
             Ok(true) => break,
             Ok(false) if Instant::now() >= deadline => {
-                return Err(Trouble::Failed(trouble::CLIENT_IS_SILENT.to_owned()));
+                return Err(Trouble::Failed(messages::CLIENT_IS_SILENT.to_owned()));
             }
             Ok(false) => wait(stream, READABLE, deadline, stop)?,
             Err(why) => return Err(Trouble::Failed(why)),
@@ -48,7 +50,7 @@ pub(crate) fn with_client(
             Ok(()) => return Ok(()),
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                 if Instant::now() >= deadline {
-                    return Err(Trouble::Failed(trouble::SLOW_CLIENT.to_owned()));
+                    return Err(Trouble::Failed(messages::SLOW_CLIENT.to_owned()));
                 }
                 wait(stream, stream.handshake_interest(), deadline, stop)?;
             }
@@ -66,9 +68,9 @@ pub(crate) fn begin_with_client(
     match stream.peek(&mut first) {
         Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(false),
         Err(error) => return Err(trouble::plain(&error)),
-        Ok(0) => return Err(trouble::CLIENT_LEFT.to_owned()),
+        Ok(0) => return Err(messages::CLIENT_LEFT.to_owned()),
         Ok(_) if !trouble::begins_tls(first[0]) => {
-            return Err(trouble::CLIENT_IS_PLAIN.to_owned());
+            return Err(messages::CLIENT_IS_PLAIN.to_owned());
         }
         Ok(_) => {}
     }
@@ -99,11 +101,11 @@ pub(crate) fn read_header(
     let mut bytes = [0; 512];
     loop {
         let count = match stream.peek(&mut bytes) {
-            Ok(0) => return Err(Trouble::Failed(trouble::NO_HEADER.to_owned())),
+            Ok(0) => return Err(Trouble::Failed(messages::INCOMPLETE_HEADER.to_owned())),
             Ok(count) => count,
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                 if Instant::now() >= deadline {
-                    return Err(Trouble::Failed(trouble::SLOW_HEADER.to_owned()));
+                    return Err(Trouble::Failed(messages::SLOW_HEADER.to_owned()));
                 }
                 wait(stream, READABLE, deadline, stop)?;
                 continue;

@@ -102,6 +102,7 @@ mod buffer;
 mod connect;
 mod establish;
 mod handshake;
+mod messages;
 mod parking;
 mod pump;
 mod relay;

@@ -8,7 +8,7 @@ use crate::{
     wait::{Interest, Level, Wait, Wake},
 };
 use proxy_proto::Side;
-use proxy_runtime::{Driver, End, ListenerConfig, Outcome, SessionRecord, Step, trouble};
+use proxy_runtime::{Driver, End, ListenerConfig, Outcome, SessionRecord, Step, messages, trouble};
 use std::{
     io,
     net::SocketAddr,
@@ -260,7 +260,10 @@ impl Pump {
                     Ok(count) => count,
                     Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
                     Err(error) => {
-                        debug!("writing to the {side} failed: {error}");
+                        debug!(
+                            "{}",
+                            messages::session::writing_failed(side, trouble::plain(&error))
+                        );
                         leg.broken = true;
                         bytes.len()
                     }
@@ -336,7 +339,10 @@ impl Pump {
             }
             result => {
                 if let Err(error) = result {
-                    debug!("reading from the {side} failed: {error}");
+                    debug!(
+                        "{}",
+                        messages::session::reading_failed(side, trouble::plain(&error))
+                    );
                 }
                 leg.ended = true;
                 // A server that leaves before relay is answered in kind; a client may still wait for its answer.
@@ -355,7 +361,7 @@ impl Pump {
                 leg.state = State::Upgrading(Upgrade::new(stream, deadline));
             }
             _ => {
-                let why = "there is no plaintext connection to upgrade";
+                let why = messages::client::NOTHING_TO_UPGRADE;
                 self.driver.upgraded(side, Err(why.to_owned()));
             }
         }

@@ -13,6 +13,7 @@ use proxy_proto::Authenticate;
 use proxy_runtime::{
     Acceptor, Backoff, Bound, Census, Counts, Current, ListenError, ListenerConfig, Listeners,
     OpenSession, Options, Rare, SessionRecord, Stopped, TurnedAway, admit,
+    messages::client as messages, trouble::plain,
 };
 use std::{
     io,
@@ -246,9 +247,7 @@ fn accept(
             // Out of file descriptors or memory: sessions that end make room.
             Err(error) => {
                 if !backoff.failing() {
-                    warn!(
-                        "cannot accept a client: {error}: trying again; a higher limit on open files may help"
-                    );
+                    warn!("{}", messages::cannot_accept(plain(&error)));
                 }
                 pause(&mut backoff, ended);
                 continue;
@@ -263,7 +262,7 @@ fn accept(
             Err(why) => {
                 if let Some(count) = turned_away.count() {
                     let server = &*config.heading;
-                    warn!(server, %address, count, "client turned away: {why}");
+                    warn!(server, %address, count, "{}", messages::client_turned_away(why));
                 }
                 continue;
             }
@@ -283,7 +282,8 @@ fn accept(
         if let Err((_, error)) = given {
             census.turned_away(&heading, TurnedAway::NoResources);
             if !backoff.failing() {
-                warn!("cannot start a thread for a client: {error}: the client is turned away");
+                let (server, why) = (&*heading, messages::no_thread(plain(&error)));
+                warn!(server, %address, "{}", messages::client_turned_away(why));
             }
             pause(&mut backoff, ended);
         }

@@ -13,7 +13,12 @@ use crate::{
 use proxy_proto::{Authenticate, LocalTls, Reason, Side};
 use proxy_runtime::{
     ListenerConfig, Options, Outcome, PARTING, PARTING_BYTES, Relayed, SessionRecord, Ticket,
-    TurnedAway, identify, trouble,
+    TurnedAway, identify,
+    messages::{
+        client as messages,
+        session::{CLOSED, CUT_OFF},
+    },
+    trouble,
 };
 use std::{
     io,
@@ -79,7 +84,7 @@ pub(crate) fn run(
                 return Ok(None);
             };
             span.record("client", tracing::field::display(client));
-            debug!("opened");
+            debug!("{}", messages::OPENED);
             let record = ticket.begin(client);
             let come = up_to_relay(context, config, stream, client, record)?;
             Ok(match come {
@@ -126,10 +131,7 @@ impl Last {
                     if ticket.record().is_none() {
                         ticket.turned_away(TurnedAway::NoResources);
                     }
-                    warn!(
-                        "cannot be served: {}: a higher limit on open files may help",
-                        trouble::plain(&error)
-                    );
+                    warn!("{}", messages::cannot_be_served(trouble::plain(&error)));
                 }
                 Err(None) => {
                     if let Some(record) = ticket.record() {
@@ -137,7 +139,7 @@ impl Last {
                     }
                 }
             }
-            debug!(seconds = began.elapsed().as_secs(), "closed");
+            debug!(seconds = began.elapsed().as_secs(), "{}", CLOSED);
         });
         // Only now is the session counted as gone.
         drop(ticket);
@@ -217,18 +219,18 @@ fn named_client(
         Ok(origin) => origin,
         Err(Trouble::Failed(why)) => {
             ticket.turned_away(TurnedAway::NoHeader);
-            warn!(%balancer, "turned away: {why}");
+            warn!(%balancer, "{}", messages::balancer_turned_away(why));
             return None;
         }
         Err(Trouble::Stopped) => return None,
     };
     match identify(ticket, config, balancer, origin) {
         Ok(client) => {
-            debug!(%balancer, "the client is {client}");
+            debug!(%balancer, "{}", messages::client_is(client));
             Some(client)
         }
         Err((client, why)) => {
-            warn!(%balancer, %client, "client turned away: {why}");
+            warn!(%balancer, %client, "{}", messages::client_turned_away(why));
             None
         }
     }
@@ -286,7 +288,7 @@ pub(crate) fn up_to_relay(
             Ok(()) => record.tls(Side::Client, true),
             Err(Trouble::Failed(why)) => {
                 record.tls(Side::Client, false);
-                let why = format!("TLS with the client failed: {why}");
+                let why = messages::tls_with_client_failed(why);
                 warn!("{why}");
                 return Ok(Come::End(Ended::before_login(why)));
             }
@@ -316,7 +318,7 @@ pub(crate) fn up_to_relay(
             Come::End(Ended::before_login(reason.to_string()))
         }
         Outcome::TlsOnPlaintext(why) => Come::End(Ended::before_login(why)),
-        Outcome::Cut => Come::End(Ended::before_login("cut off")),
+        Outcome::Cut => Come::End(Ended::before_login(CUT_OFF)),
     })
 }
 

@@ -1,7 +1,7 @@
 //! A look at a listener's server without a client: what it says before a login.
 
 use crate::{
-    connect, handshake,
+    connect, handshake, messages,
     stream::Stream,
     wait::{Interest, Wait, told_once},
 };
@@ -121,14 +121,14 @@ impl Visit<'_> {
                         .tls_established(Side::Server, self.epoch.elapsed());
                     established.map_err(|misuse| misuse.to_string())?;
                 }
-                Event::Reconnect => return Err("the server closed the connection".to_owned()),
+                Event::Reconnect => return Err(Reason::ServerLeft.to_string()),
                 Event::Closed(reason) => {
                     let told = self.session.transmit(Side::Client).to_vec();
                     self.client.hear(&told);
                     return Err(match reason {
                         Reason::ServerLeft => match self.client.last_line() {
-                            Some(line) => format!("it refuses connections: {line}"),
-                            None => "it closed the connection without a greeting".to_owned(),
+                            Some(line) => messages::refuses_connections(line),
+                            None => messages::NO_GREETING.to_owned(),
                         },
                         Reason::Unreachable(why) => why,
                         reason => reason.to_string(),
@@ -160,7 +160,7 @@ impl Visit<'_> {
 
     /// Moves bytes to or from the server, or waits until that can be done.
     fn exchange(&mut self) -> Result<(), String> {
-        let lost = |error: &io::Error| format!("the connection is lost: {}", trouble::plain(error));
+        let lost = |error: &io::Error| messages::connection_lost(trouble::plain(error));
         let blocks = |error: &io::Error| error.kind() == io::ErrorKind::WouldBlock;
         let mut interest = Interest {
             read: true,
@@ -200,10 +200,7 @@ impl Visit<'_> {
             }
         }
         if self.is_late() {
-            return Err(format!(
-                "it did not go on with the dialogue within {} s",
-                self.timeout.as_secs()
-            ));
+            return Err(messages::slow_dialogue(self.timeout.as_secs()));
         }
         self.wait(interest);
         Ok(())

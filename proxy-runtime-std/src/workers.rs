@@ -3,6 +3,7 @@
 //! Each piece of work has a thread to itself from its beginning to its end, so that one that waits keeps nobody else from
 //! anything. There is no limit but the number of sessions, which has one.
 
+use proxy_runtime::messages::session as messages;
 use std::{
     any::Any,
     collections::VecDeque,
@@ -134,10 +135,7 @@ pub(crate) fn caught<T>(work: impl FnOnce() -> T) -> Option<T> {
     match catch_unwind(AssertUnwindSafe(work)) {
         Ok(done) => Some(done),
         Err(panic) => {
-            error!(
-                "ended by a defect of the proxy, please report it: {}",
-                text_of(&*panic)
-            );
+            error!("{}", messages::defect(text_of(&*panic)));
             None
         }
     }
@@ -147,7 +145,7 @@ fn text_of(panic: &(dyn Any + Send)) -> &str {
     match (panic.downcast_ref::<&str>(), panic.downcast_ref::<String>()) {
         (Some(text), _) => text,
         (_, Some(text)) => text,
-        _ => "no text",
+        _ => messages::DEFECT_WITHOUT_TEXT,
     }
 }
 

@@ -1,6 +1,6 @@
 //! Whether a client is served.
 
-use crate::{Census, Full, ListenerConfig, Origin, Ticket};
+use crate::{Census, Full, ListenerConfig, Origin, Ticket, messages::client as messages};
 use std::{
     fmt,
     net::SocketAddr,
@@ -100,14 +100,10 @@ impl From<Full> for TurnedAway {
 impl fmt::Display for TurnedAway {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            TurnedAway::NoBalancer => {
-                f.write_str("it is none of the balancers of this listener (proxy_protocol)")
-            }
-            TurnedAway::NoHeader => f.write_str("it sent no PROXY protocol header"),
-            TurnedAway::NoResources => f.write_str("the system has no resources left for it"),
-            TurnedAway::NotAllowed => {
-                f.write_str("its network is not among those that are served (allow_from)")
-            }
+            TurnedAway::NoBalancer => f.write_str(messages::NO_BALANCER),
+            TurnedAway::NoHeader => f.write_str(messages::NO_HEADER),
+            TurnedAway::NoResources => f.write_str(messages::NO_RESOURCES),
+            TurnedAway::NotAllowed => f.write_str(messages::NOT_ALLOWED),
             TurnedAway::Full(full) => full.fmt(f),
         }
     }

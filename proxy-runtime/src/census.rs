@@ -1,6 +1,9 @@
 //! How many sessions there are, and whether there may be one more.
 
-use crate::observe::{Counts as Counted, Observations, OpenSession, SessionRecord};
+use crate::{
+    messages::client as messages,
+    observe::{Counts as Counted, Observations, OpenSession, SessionRecord},
+};
 use event_listener::{Event, Listener, listener};
 use std::{
     collections::HashMap,
@@ -52,11 +55,9 @@ pub enum Full {
 impl fmt::Display for Full {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Full::All => "there are as many sessions as allowed (max_sessions)",
-            Full::Listener => "its listener has as many sessions as allowed",
-            Full::Address => {
-                "its address has as many sessions as allowed (max_sessions_per_address)"
-            }
+            Full::All => messages::TOO_MANY_SESSIONS,
+            Full::Listener => messages::TOO_MANY_OF_LISTENER,
+            Full::Address => messages::TOO_MANY_OF_ADDRESS,
         })
     }
 }

@@ -1,5 +1,6 @@
 //! When a relay is over.
 
+use crate::{messages::session as messages, trouble::plain};
 use proxy_proto::Side;
 use std::{
     fmt, io,
@@ -55,13 +56,10 @@ impl Why {
 impl fmt::Display for Why {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Why::Finished => f.write_str("finished"),
-            Why::Broken(side, why) => {
-                let why = crate::trouble::plain(why);
-                write!(f, "the connection with the {side} broke: {why}")
-            }
-            Why::HalfClosed => f.write_str("one side had ended, the other one was silent"),
-            Why::Stopped => f.write_str("ended by the proxy's shutdown"),
+            Why::Finished => f.write_str(messages::FINISHED),
+            Why::Broken(side, why) => f.write_str(&messages::connection_broke(side, plain(why))),
+            Why::HalfClosed => f.write_str(messages::HALF_CLOSED),
+            Why::Stopped => f.write_str(messages::STOPPED),
         }
     }
 }

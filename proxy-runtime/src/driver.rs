@@ -1,6 +1,6 @@
 //! A session up to its relay, as far as it does not depend on how a runtime waits.
 
-use crate::{ListenerConfig, SessionRecord};
+use crate::{ListenerConfig, SessionRecord, messages};
 use proxy_proto::{
     Authenticate, Bearer, BoxFuture, Event, LocalTls, LoginRequest, Reason, Refusal, RequestId,
     Session, Side, Time, Upstream, UpstreamTls,
@@ -140,12 +140,12 @@ impl Driver {
         match self.session.poll_event()? {
             Event::UpgradeTls(side) => return Some(Step::Upgrade(side)),
             Event::Reconnect => {
-                debug!("connecting to the server anew");
+                debug!("{}", messages::server::CONNECTING_ANEW);
                 return Some(Step::Connect);
             }
             Event::ShutdownWrite(side) => return Some(Step::EndWriting(side)),
             Event::NeedCredentials { id, login, after } => {
-                debug!(user = &*login.user, "login");
+                debug!(user = &*login.user, "{}", messages::session::LOGIN);
                 let request = LoginRequest {
                     login,
                     protocol: self.config.session.protocol,
@@ -162,7 +162,12 @@ impl Driver {
                 }
             }
             Event::Authenticated { login, user } => {
-                info!(login = &*login, user = &*user, "logged in");
+                info!(
+                    login = &*login,
+                    user = &*user,
+                    "{}",
+                    messages::session::LOGGED_IN
+                );
                 self.record.login_accepted(&login);
                 if self.config.session.filters.is_some() {
                     self.filtered = Some(Filtered {
@@ -170,13 +175,17 @@ impl Driver {
                         to_client: 0,
                         to_server: 0,
                     });
-                    debug!("relay begins, through plugins");
+                    debug!("{}", messages::session::RELAY_WITH_PLUGINS_BEGINS);
                     self.record.relay_begins();
                 }
                 self.authenticated = Some(login);
             }
             Event::Refused { login, text } => {
-                info!(login = &*login, "the mail server refused the login: {text}");
+                info!(
+                    login = &*login,
+                    "{}",
+                    messages::session::login_refused(&text)
+                );
                 self.record.login_refused();
                 let protocol = self.config.session.protocol;
                 self.authenticate.refused(&login, protocol, &text);
@@ -184,7 +193,10 @@ impl Driver {
             Event::Dialogue(line) => debug!(target: "emailproxy::dialogue", "{line}"),
             Event::Relay => self.end = Some(End::Relay),
             Event::Closed(reason) => self.end = Some(End::Closed(reason)),
-            other => debug!("not understood: {other:?}"),
+            other => debug!(
+                "{}",
+                messages::session::event_not_understood(format_args!("{other:?}"))
+            ),
         }
         Some(Step::Done)
     }
@@ -235,7 +247,7 @@ impl Driver {
         }
         let now = self.now();
         if let Err(misuse) = self.session.provide_credentials(id, answer, now) {
-            debug!("the answer to a login came too late: {misuse}");
+            debug!("{}", messages::session::late_answer(misuse));
         }
         true
     }
@@ -246,7 +258,7 @@ impl Driver {
         match result {
             Ok(()) => {
                 let secure = self.config.session.upstream_tls == UpstreamTls::Implicit;
-                debug!(secure, "connected to the server");
+                debug!(secure, "{}", messages::server::CONNECTED);
                 let upstream = Upstream {
                     host: self.config.upstream_host.clone(),
                     port: self.config.upstream_port,
@@ -267,14 +279,17 @@ impl Driver {
         self.record.tls(side, result.is_ok());
         match result {
             Ok(()) => {
-                debug!("TLS with the {side} is established");
+                debug!("{}", messages::client::tls_established(side));
                 if let Err(misuse) = self.session.tls_established(side, now) {
                     // Only a defect leads here; the connection is not to be used any further.
                     self.session.tls_failed(side, &misuse.to_string(), now);
                 }
             }
             Err(why) => {
-                debug!("TLS with the {side} failed: {why}");
+                match side {
+                    Side::Client => debug!("{}", messages::client::tls_with_client_failed(&why)),
+                    Side::Server => debug!("{why}"),
+                }
                 self.session.tls_failed(side, &why, now);
             }
         }
@@ -331,7 +346,7 @@ impl Driver {
             (Some(End::Relay), Some(client), Some(server)) => {
                 let login = self.authenticated.take().unwrap_or_else(|| Arc::from(""));
                 let open = self.authenticate.session_opened(&login);
-                debug!("relay begins");
+                debug!("{}", messages::session::RELAY_BEGINS);
                 self.record.relay_begins();
                 Outcome::Relay {
                     client,
@@ -358,7 +373,7 @@ impl Driver {
             }
             // A relay needs both sides; without one of them there is nothing more to do.
             (Some(End::Cut | End::Relay) | None, ..) => {
-                debug!("cut off");
+                debug!("{}", messages::session::CUT_OFF);
                 Outcome::Cut
             }
         }
@@ -368,7 +383,13 @@ impl Driver {
     fn log_relay(&self) {
         if let (Some(login), Some(filtered)) = (&self.authenticated, &self.filtered) {
             let (up, down) = (filtered.to_server, filtered.to_client);
-            info!(login = &**login, up, down, "finished");
+            info!(
+                login = &**login,
+                up,
+                down,
+                "{}",
+                messages::session::FINISHED
+            );
         }
     }
 

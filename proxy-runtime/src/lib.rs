@@ -42,6 +42,8 @@ mod course;
 mod driver;
 mod listen;
 mod listeners;
+#[doc(hidden)]
+pub mod messages;
 mod networks;
 mod observe;
 mod outgoing;

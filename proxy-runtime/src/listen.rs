@@ -1,6 +1,6 @@
 //! Which sockets a listener needs, and opening them.
 
-use crate::ListenerConfig;
+use crate::{ListenerConfig, messages::configuration as messages};
 use proxy_proto::LocalTls;
 use socket2::{Domain, Protocol, Socket, Type};
 use std::{
@@ -14,9 +14,7 @@ use std::{
 #[non_exhaustive]
 pub enum ListenError {
     /// The address cannot be resolved.
-    #[error(
-        "[{heading}]: the address {address} to listen on cannot be resolved ({source}): check its spelling, or use an IP address"
-    )]
+    #[error("{}", messages::address_unresolved(heading, address, source))]
     Resolve {
         /// The listener's heading.
         heading: Arc<str>,
@@ -26,7 +24,7 @@ pub enum ListenError {
         source: io::Error,
     },
     /// The socket cannot be bound.
-    #[error("[{heading}]: cannot listen on {address} port {port}: {}", explain(*port, source))]
+    #[error("{}", messages::cannot_listen(heading, address, port, explain(*port, source)))]
     Bind {
         /// The listener's heading.
         heading: Arc<str>,
@@ -38,15 +36,13 @@ pub enum ListenError {
         source: io::Error,
     },
     /// TLS is wanted on the client's side, but there is neither certificate nor key.
-    #[error(
-        "[{heading}]: TLS towards the client needs a certificate and a key: set local_certificate_path and local_key_path"
-    )]
+    #[error("{}", messages::needs_certificate(heading))]
     NoCertificate {
         /// The listener's heading.
         heading: Arc<str>,
     },
     /// Two listeners of one configuration want the same address and port.
-    #[error("[{heading}]: {address} port {port} is taken by [{other}]: give each its own port")]
+    #[error("{}", messages::port_is_taken(heading, address, port, other))]
     Duplicate {
         /// The listener's heading.
         heading: Arc<str>,
@@ -61,17 +57,11 @@ pub enum ListenError {
 
 fn explain(port: u16, error: &io::Error) -> String {
     match error.kind() {
-        io::ErrorKind::AddrInUse => {
-            "the port is in use, by another program or another copy of this one: stop that one, or choose another port"
-                .to_owned()
-        }
+        io::ErrorKind::AddrInUse => messages::PORT_IN_USE.to_owned(),
         io::ErrorKind::PermissionDenied if port < 1024 => {
-            "permission denied: ports below 1024 need privileges: choose a port from 1024 on, or grant them (on Linux: CAP_NET_BIND_SERVICE)"
-                .to_owned()
+            messages::PORT_NEEDS_PRIVILEGES.to_owned()
         }
-        io::ErrorKind::AddrNotAvailable => {
-            "this machine has no such address: use ::, 127.0.0.1 or one of its own addresses".to_owned()
-        }
+        io::ErrorKind::AddrNotAvailable => messages::ADDRESS_IS_FOREIGN.to_owned(),
         _ => error.to_string(),
     }
 }

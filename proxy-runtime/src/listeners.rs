@@ -1,6 +1,9 @@
 //! The listeners that are open, and how they become others.
 
-use crate::{Bound, ListenError, ListenerConfig, Place, bind, check};
+use crate::{
+    Bound, ListenError, ListenerConfig, Place, bind, check, messages::configuration as messages,
+    trouble::plain,
+};
 use std::{
     future::Future,
     io,
@@ -205,7 +208,7 @@ impl<A: Acceptor> Listeners<A> {
                     let reopened = self.accept(Arc::unwrap_or_clone(config), sockets);
                     self.open().extend(reopened);
                 }
-                Err(error) => self.acceptor.warn(&format!("a listener is lost: {error}")),
+                Err(error) => self.acceptor.warn(&messages::not_opened_again(error)),
             }
         }
     }
@@ -257,7 +260,8 @@ impl<A: Acceptor> Listeners<A> {
             .and_then(|address| Ok((address, self.acceptor.accept(socket, current.clone())?)));
         begun
             .map_err(|error| {
-                let text = format!("a listening socket cannot be used: {error}");
+                let heading = current.get().heading.clone();
+                let text = messages::cannot_accept_at(heading, plain(&error));
                 self.acceptor.warn(&text);
             })
             .ok()
@@ -279,10 +283,7 @@ impl<A: Acceptor> Listeners<A> {
         let resolved = match self.acceptor.resolve(&config.address, config.port).await {
             Ok(resolved) => Place::resolved(resolved),
             Err(error) => {
-                let text = format!(
-                    "[{heading}]: {} cannot be resolved now ({error}): it stays where it was",
-                    config.address
-                );
+                let text = messages::not_followed(heading, &config.address, error);
                 return self.acceptor.warn(&text);
             }
         };
@@ -319,10 +320,7 @@ impl<A: Acceptor> Listeners<A> {
             match stays.is_empty() {
                 true => {
                     one.sockets = leaving;
-                    let text = format!(
-                        "[{heading}]: none of the addresses of {} can be bound now: it stays where it was",
-                        config.address
-                    );
+                    let text = messages::nowhere_to_follow(heading, &config.address);
                     self.acceptor.warn(&text);
                     Vec::new()
                 }

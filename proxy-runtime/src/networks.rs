@@ -1,5 +1,6 @@
 //! Lists of networks, as `allow_from` and `proxy_protocol` have them.
 
+use crate::messages::configuration as messages;
 use std::{fmt, net::IpAddr, str::FromStr};
 
 /// Networks in CIDR notation (RFC 4632 §3.1, RFC 4291 §2.3), separated by commas or blanks; an address without a prefix
@@ -46,15 +47,11 @@ pub enum BadNetwork {
 impl fmt::Display for BadNetwork {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            BadNetwork::None => f.write_str("names no network: write some such as 192.0.2.0/24"),
-            BadNetwork::Unreadable(text) => write!(
-                f,
-                "{text} is no network: write an address, or one with a prefix such as 192.0.2.0/24 or 2001:db8::/32"
-            ),
-            BadNetwork::Beyond(text, network) => write!(
-                f,
-                "{text} has bits beyond its prefix: write {network} if that network is meant"
-            ),
+            BadNetwork::None => f.write_str(messages::NO_NETWORK),
+            BadNetwork::Unreadable(text) => f.write_str(&messages::not_a_network(text)),
+            BadNetwork::Beyond(text, network) => {
+                f.write_str(&messages::bits_beyond_prefix(text, network))
+            }
         }
     }
 }

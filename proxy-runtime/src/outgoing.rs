@@ -3,6 +3,7 @@
 mod http;
 mod socks;
 
+use crate::messages::{configuration, server};
 use proxy_proto::Secret;
 use std::{fmt, str::FromStr, sync::Arc};
 use url::Url;
@@ -50,7 +51,7 @@ impl fmt::Display for OutgoingProxy {
             Kind::Socks5 => "SOCKS5",
             Kind::Http => "HTTP",
         };
-        write!(f, "the {kind} proxy {} port {}", self.host, self.port)
+        f.write_str(&server::outgoing_proxy(kind, &self.host, self.port))
     }
 }
 
@@ -144,13 +145,9 @@ pub enum BadProxy {
 impl fmt::Display for BadProxy {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            BadProxy::Unreadable => {
-                "is no URL of a proxy: write socks5://host:port or http://host:port, with user:password@ before the host where the proxy wants them"
-            }
-            BadProxy::Scheme => "must begin with socks5:// or http://",
-            BadProxy::Credentials => {
-                "holds a user or password that cannot be sent: each may have 255 bytes without control characters; write special characters as %40 and the like"
-            }
+            BadProxy::Unreadable => configuration::BAD_PROXY_URL,
+            BadProxy::Scheme => configuration::BAD_PROXY_SCHEME,
+            BadProxy::Credentials => configuration::BAD_PROXY_CREDENTIALS,
         })
     }
 }

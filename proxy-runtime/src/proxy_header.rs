@@ -1,6 +1,7 @@
 //! The PROXY protocol's header: which client a balancer's connection stands for (HAProxy's "The PROXY protocol", versions
 //! 1 and 2).
 
+use crate::messages::client as messages;
 use std::{
     fmt,
     net::{IpAddr, Ipv6Addr, SocketAddr},
@@ -173,11 +174,9 @@ pub enum BadHeader {
 impl fmt::Display for BadHeader {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            BadHeader::NoHeader => {
-                "it sent no PROXY protocol header: turn that on in the balancer, or take it off this listener's proxy_protocol"
-            }
-            BadHeader::TooLong => "its PROXY protocol header is too long",
-            BadHeader::Unreadable => "its PROXY protocol header cannot be understood",
+            BadHeader::NoHeader => messages::NO_HEADER,
+            BadHeader::TooLong => messages::LONG_HEADER,
+            BadHeader::Unreadable => messages::BAD_HEADER,
         })
     }
 }

@@ -1,5 +1,6 @@
 //! TLS configurations: whom to trust upstream, and what to show to clients.
 
+use crate::messages::configuration as messages;
 use rustls::{
     ClientConfig, RootCertStore, ServerConfig,
     client::{WebPkiServerVerifier, danger::ServerCertVerifier},
@@ -142,7 +143,7 @@ pub fn server_config(certificate: &Path, key: &Path) -> Result<Arc<ServerConfig>
 #[non_exhaustive]
 pub enum TlsError {
     /// A file cannot be read.
-    #[error("{}: cannot be read: {source}", path.display())]
+    #[error("{}", messages::file_unreadable(path.display(), source))]
     Read {
         /// The file.
         path: PathBuf,
@@ -150,7 +151,7 @@ pub enum TlsError {
         source: io::Error,
     },
     /// A file is no PEM, or a damaged one.
-    #[error("{}: not a valid PEM file: {why}", path.display())]
+    #[error("{}", messages::not_pem(path.display(), why))]
     Pem {
         /// The file.
         path: PathBuf,
@@ -158,25 +159,25 @@ pub enum TlsError {
         why: String,
     },
     /// A file without a usable certificate.
-    #[error("{}: holds no certificate: a PEM file with -----BEGIN CERTIFICATE----- is needed", path.display())]
+    #[error("{}", messages::no_certificate_in(path.display()))]
     NoCertificate {
         /// The file.
         path: PathBuf,
     },
     /// A file without a private key.
-    #[error("{}: holds no private key: a PEM file with -----BEGIN PRIVATE KEY----- is needed", path.display())]
+    #[error("{}", messages::no_key_in(path.display()))]
     NoKey {
         /// The file.
         path: PathBuf,
     },
     /// The private key is protected by a passphrase.
-    #[error("{path}: the private key is encrypted: save it without a passphrase (openssl pkey -in {path} -out NEW)", path = path.display())]
+    #[error("{}", messages::key_is_encrypted(path.display()))]
     EncryptedKey {
         /// The file.
         path: PathBuf,
     },
     /// Certificate and key do not belong together.
-    #[error("{}: is not the key of the certificate in {}", key.display(), certificate.display())]
+    #[error("{}", messages::not_a_pair(key.display(), certificate.display()))]
     Mismatch {
         /// The certificate's file.
         certificate: PathBuf,
@@ -184,7 +185,7 @@ pub enum TlsError {
         key: PathBuf,
     },
     /// Certificate and key are well-formed but cannot be used.
-    #[error("{} and {}: cannot be used: {why}", certificate.display(), key.display())]
+    #[error("{}", messages::pair_unusable(certificate.display(), key.display(), why))]
     Unusable {
         /// The certificate's file.
         certificate: PathBuf,
@@ -194,12 +195,10 @@ pub enum TlsError {
         why: rustls::Error,
     },
     /// There are no roots to trust.
-    #[error(
-        "no trusted certificates: {0}: install the system's CA certificates (ca-certificates), or name a PEM file in SSL_CERT_FILE"
-    )]
+    #[error("{}", messages::no_roots(.0))]
     Roots(rustls::Error),
     /// The TLS library cannot be set up.
-    #[error("TLS cannot be set up: {0}")]
+    #[error("{}", messages::tls_cannot_be_set_up(.0))]
     Setup(rustls::Error),
 }
 
@@ -245,7 +244,7 @@ fn private_key(path: &Path) -> Result<PrivateKeyDer<'static>, TlsError> {
         // The message could quote the file; what it holds is a secret.
         Err(_) => Err(TlsError::Pem {
             path: path.to_owned(),
-            why: "the private key is damaged".to_owned(),
+            why: messages::KEY_IS_DAMAGED.to_owned(),
         }),
     }
 }

@@ -1,5 +1,6 @@
 //! What to tell when a connection or a TLS handshake fails.
 
+use crate::messages::{client, server};
 use rustls::{AlertDescription, CertificateError, Error};
 use std::{io, net::SocketAddr};
 
@@ -20,12 +21,12 @@ pub fn begins_tls(first: u8) -> bool {
 
 /// Why no address of `host` could be connected to; fit to be shown to a client.
 pub fn unreachable(host: &str, port: u16, failures: &[(SocketAddr, io::Error)]) -> String {
-    format!("cannot connect to {host} port {port}: {}", told(failures))
+    server::cannot_connect(host, port, told(failures))
 }
 
 fn told(failures: &[(SocketAddr, io::Error)]) -> String {
     let Some((_, first)) = failures.first() else {
-        return "the name has no addresses".to_owned();
+        return server::NO_ADDRESSES.to_owned();
     };
     let first = plain(first);
     if failures.iter().all(|(_, error)| plain(error) == first) {
@@ -39,23 +40,8 @@ fn told(failures: &[(SocketAddr, io::Error)]) -> String {
 
 /// Why a host name has no addresses; fit to be shown to a client.
 pub fn unresolved(host: &str, error: &io::Error) -> String {
-    format!("the host name {host} cannot be resolved: {}", plain(error))
+    server::host_unresolved(host, plain(error))
 }
-
-/// A client that sends nothing to a TLS port.
-pub const CLIENT_IS_SILENT: &str = "it sent nothing: probably it waits for a plaintext greeting: turn on SSL/TLS in the mail client";
-/// A client that leaves a TLS port without a word.
-pub const CLIENT_LEFT: &str = "it left before TLS was established";
-/// A client that speaks plaintext to a TLS port.
-pub const CLIENT_IS_PLAIN: &str =
-    "it speaks plaintext to a TLS port: turn on SSL/TLS in the mail client";
-
-/// A client whose handshake does not end.
-pub const SLOW_CLIENT: &str = "it took too long";
-/// A balancer that leaves without a word.
-pub const NO_HEADER: &str = "it left before its PROXY protocol header was complete";
-/// A balancer that does not send its header.
-pub const SLOW_HEADER: &str = "it sent no PROXY protocol header in time: turn that on in the balancer, or take it off this listener's proxy_protocol";
 
 /// Why a handshake with a client failed; says what its user can do.
 pub fn with_client(error: &io::Error) -> String {
@@ -66,15 +52,10 @@ pub fn with_client(error: &io::Error) -> String {
             | AlertDescription::CertificateUnknown
             | AlertDescription::CertificateExpired
             | AlertDescription::UnsupportedCertificate),
-        )) => {
-            format!(
-                "it does not accept the proxy's certificate ({alert:?}): trust it in the mail client, or replace it"
-            )
-        }
+        )) => client::certificate_not_accepted(format_args!("{alert:?}")),
         Some(error) => error.to_string(),
         None if error.kind() == io::ErrorKind::UnexpectedEof => {
-            "it left during the handshake: perhaps it does not accept the proxy's certificate"
-                .to_owned()
+            client::CLIENT_LEFT_HANDSHAKE.to_owned()
         }
         None => plain(error),
     }
@@ -82,34 +63,30 @@ pub fn with_client(error: &io::Error) -> String {
 
 /// Why a handshake with the server `host` failed; fit to be shown to a client.
 pub fn with_server(host: &str, error: &io::Error) -> String {
-    format!("TLS with {host} failed: {}", server_trouble(error))
+    server::tls_with_server_failed(host, server_trouble(error))
 }
 
 fn server_trouble(error: &io::Error) -> String {
     match tls_error(error) {
         Some(Error::InvalidCertificate(error)) => match error {
             CertificateError::UnknownIssuer | CertificateError::BadSignature => {
-                "its certificate comes from an authority that is not trusted: name the authority's certificate in server_ca_path"
-                    .to_owned()
+                server::UNTRUSTED_AUTHORITY.to_owned()
             }
             CertificateError::Expired | CertificateError::ExpiredContext { .. } => {
-                "its certificate has expired: check the server, and this machine's clock".to_owned()
+                server::CERTIFICATE_EXPIRED.to_owned()
             }
             CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
-                "its certificate is not valid yet: check this machine's clock".to_owned()
+                server::CERTIFICATE_NOT_YET_VALID.to_owned()
             }
             CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
-                "its certificate is for another name: check server_address".to_owned()
+                server::CERTIFICATE_FOR_ANOTHER.to_owned()
             }
-            error => format!("its certificate is refused: {error}"),
+            error => server::certificate_refused(error),
         },
-        Some(Error::InvalidMessage(_)) => {
-            "it does not speak TLS on this port: check server_port, or set server_starttls = True"
-                .to_owned()
-        }
+        Some(Error::InvalidMessage(_)) => server::NO_TLS_ON_PORT.to_owned(),
         Some(error) => error.to_string(),
         None if error.kind() == io::ErrorKind::UnexpectedEof => {
-            "it closed the connection: perhaps it does not speak TLS on this port".to_owned()
+            server::SERVER_LEFT_HANDSHAKE.to_owned()
         }
         None => plain(error),
     }
@@ -121,31 +98,29 @@ fn tls_error(error: &io::Error) -> Option<&Error> {
 
 /// A proxy that cannot be reached or leaves; fit to be shown to a client.
 pub fn proxy_broke(proxy: &crate::OutgoingProxy, why: &str) -> String {
-    format!("{proxy} (outgoing_proxy) cannot be used: {why}")
+    server::proxy_unusable(proxy, why)
 }
 
 /// `server_address` that no certificate can be for.
 pub fn bad_name(host: &str) -> String {
-    format!("{host} is no valid host name: check server_address")
+    server::bad_host_name(host)
 }
 
 /// A handshake with the server `host` that does not end.
 pub fn slow_handshake(host: &str) -> String {
-    format!("the TLS handshake with {host} took too long")
+    server::slow_handshake(host)
 }
 
 /// A server that does not answer within `seconds`.
 pub fn slow_connect(host: &str, port: u16, seconds: u64) -> String {
-    format!("{host} port {port} did not answer within {seconds} s")
+    server::slow_connect(host, port, seconds)
 }
 
 /// Advice on a client that speaks TLS to a plaintext port, by what the port offers.
 pub fn tls_on_plaintext(local_tls: proxy_proto::LocalTls) -> String {
-    let advice = match local_tls {
-        proxy_proto::LocalTls::None => {
-            "turn SSL/TLS off in the mail client, or set local_certificate_path and local_key_path"
-        }
-        _ => "choose STARTTLS instead of SSL/TLS in the mail client",
+    let text = match local_tls {
+        proxy_proto::LocalTls::None => client::TLS_WITHOUT_CERTIFICATE,
+        _ => client::TLS_BEFORE_STARTTLS,
     };
-    format!("the client speaks TLS to a plaintext port: {advice}")
+    text.to_owned()
 }

@@ -2,7 +2,7 @@
 //!
 //! As with the functions of `string`, an error's text comes first.
 
-use crate::budget::Budget;
+use crate::{budget::Budget, messages::libraries as messages};
 use mlua::{Error, Function, Lua, LuaString, MultiValue, Result, Table, Value};
 use regex::bytes::{Captures, Regex, RegexBuilder};
 use std::{
@@ -26,8 +26,8 @@ impl Compiled {
         if let Some(regex) = kept.get(&key) {
             return Ok(regex.clone());
         }
-        let text = std::str::from_utf8(&key)
-            .map_err(|_| "the regular expression is not UTF-8".to_owned())?;
+        let text =
+            std::str::from_utf8(&key).map_err(|_| messages::EXPRESSION_NOT_UTF_8.to_owned())?;
         let regex = RegexBuilder::new(text)
             .size_limit(SIZE)
             .dfa_size_limit(SIZE)
@@ -35,10 +35,7 @@ impl Compiled {
             .map_err(|error| {
                 let text = error.to_string();
                 let last = text.lines().last().unwrap_or_default().trim();
-                format!(
-                    "bad regular expression: {}",
-                    last.trim_start_matches("error: ")
-                )
+                messages::bad_expression(last.trim_start_matches("error: "))
             })?;
         if kept.len() >= KEPT {
             kept.clear();
@@ -85,10 +82,7 @@ pub(super) fn functions(lua: &Lua, budget: &Arc<Budget>) -> Result<Table> {
             Value::Function(function) => With::Function(function),
             Value::String(text) => With::Text(text.as_bytes().to_vec()),
             other => {
-                let wrong = format!(
-                    "the replacement is a {}: a string or a function is wanted",
-                    other.type_name()
-                );
+                let wrong = messages::bad_replacement(other.type_name());
                 return wrong_first(lua, &wrong);
             }
         };
@@ -150,10 +144,8 @@ fn gsub(
                     Value::String(replacement) => new.extend_from_slice(&replacement.as_bytes()),
                     Value::Nil | Value::Boolean(false) => new.extend_from_slice(whole.as_bytes()),
                     other => {
-                        return Err(Error::runtime(format!(
-                            "invalid replacement value (a {})",
-                            other.type_name()
-                        )));
+                        let wrong = messages::bad_replacement_value(other.type_name());
+                        return Err(Error::runtime(wrong));
                     }
                 }
             }

@@ -1,16 +1,18 @@
 //! `mime`: the text parts of messages, decoded and encoded again (RFC 2045, RFC 2046).
 
-use crate::budget::{Budget, Nested};
+use crate::{
+    budget::{Budget, Nested},
+    messages::libraries as messages,
+};
 use base64::{
     Engine,
     alphabet::STANDARD,
     engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig},
 };
 use mlua::{Function, Lua, LuaString, MultiValue, Result, Table, Value};
-
-/// How deep parts may lie within each other, and be looked at.
 use std::sync::Arc;
 
+/// How deep parts may lie within each other, and be looked at.
 const DEPTH: usize = 20;
 
 /// Parts of one message that are looked at.
@@ -180,10 +182,8 @@ impl Editor<'_> {
             Value::String(text) => text.as_bytes().to_vec(),
             Value::Nil => return Ok(None),
             other => {
-                return Err(mlua::Error::runtime(format!(
-                    "mime.edit_text: the function returned a {}: a string or nothing is wanted",
-                    other.type_name()
-                )));
+                let wrong = messages::bad_edit(other.type_name());
+                return Err(mlua::Error::runtime(wrong));
             }
         };
         self.changed += 1;

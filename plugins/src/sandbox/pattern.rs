@@ -1,7 +1,7 @@
 //! Lua's patterns (Lua 5.4 manual §6.4.1), with the same results and errors as the library's, and a count of steps: the
 //! library's own matcher cannot be interrupted.
 
-use crate::budget::Budget;
+use crate::{budget::Budget, messages::libraries as messages};
 
 /// Most captures of a pattern.
 const CAPTURES: usize = 32;
@@ -86,8 +86,8 @@ impl<'a> Matcher<'a> {
     ) -> Result<Capture<'a>, Trouble> {
         match self.captures.get(index) {
             None if index == 0 => Ok(Capture::Text(&self.subject[start..end])),
-            None => trouble(format!("invalid capture index %{}", index + 1)),
-            Some((_, Length::Unfinished)) => trouble("unfinished capture"),
+            None => trouble(messages::no_capture(index + 1)),
+            Some((_, Length::Unfinished)) => trouble(messages::UNFINISHED_CAPTURE),
             Some((at, Length::Position)) => Ok(Capture::Position(at + 1)),
             Some((at, Length::Of(length))) => Ok(Capture::Text(&self.subject[*at..at + length])),
         }
@@ -122,7 +122,7 @@ impl<'a> Matcher<'a> {
 
     fn go_on(&mut self, s: usize, p: usize) -> Result<Option<usize>, Trouble> {
         if self.depth == DEPTH {
-            return trouble("pattern too complex");
+            return trouble(messages::TOO_COMPLEX);
         }
         self.depth += 1;
         let result = self.nested(s, p);
@@ -157,7 +157,7 @@ impl<'a> Matcher<'a> {
                     b'f' => {
                         p += 2;
                         if self.p(p) != b'[' {
-                            return trouble("missing '[' after '%f' in pattern");
+                            return trouble(messages::NO_FRONTIER);
                         }
                         let end = self.class_end(p)?;
                         self.steps((end - p) / 8)?;
@@ -219,7 +219,7 @@ impl<'a> Matcher<'a> {
         length: Length,
     ) -> Result<Option<usize>, Trouble> {
         if self.captures.len() >= CAPTURES {
-            return trouble("too many captures");
+            return trouble(messages::TOO_MANY_CAPTURES);
         }
         let level = self.captures.len();
         self.captures.push((s, length));
@@ -233,7 +233,7 @@ impl<'a> Matcher<'a> {
     fn close_capture(&mut self, s: usize, p: usize) -> Result<Option<usize>, Trouble> {
         let open = |(_, length): &(usize, Length)| matches!(length, Length::Unfinished);
         let Some(level) = self.captures.iter().rposition(open) else {
-            return trouble("invalid pattern capture");
+            return trouble(messages::INVALID_CAPTURE);
         };
         self.captures[level].1 = Length::Of(s - self.captures[level].0);
         let found = self.go_on(s, p)?;
@@ -250,7 +250,7 @@ impl<'a> Matcher<'a> {
             .and_then(|index| self.captures.get(index));
         let (at, length) = match found {
             None | Some((_, Length::Unfinished)) => {
-                return trouble(format!("invalid capture index %{number}"));
+                return trouble(messages::no_capture(number));
             }
             Some((_, Length::Position)) => return Ok(None),
             Some((at, Length::Of(length))) => (*at, *length),
@@ -263,7 +263,7 @@ impl<'a> Matcher<'a> {
 
     fn balanced(&mut self, s: usize, p: usize) -> Result<Option<usize>, Trouble> {
         let (Some(&open), Some(&close)) = (self.pattern.get(p), self.pattern.get(p + 1)) else {
-            return trouble("malformed pattern (missing arguments to '%b')");
+            return trouble(messages::NO_BALANCE);
         };
         if self.subject.get(s) != Some(&open) {
             return Ok(None);
@@ -320,7 +320,7 @@ impl<'a> Matcher<'a> {
     fn class_end(&self, p: usize) -> Result<usize, Trouble> {
         let length = self.pattern.len();
         match self.p(p) {
-            b'%' if p + 1 >= length => trouble("malformed pattern (ends with '%')"),
+            b'%' if p + 1 >= length => trouble(messages::NO_CLASS),
             b'%' => Ok(p + 2),
             b'[' => {
                 let mut at = p + 1;
@@ -329,7 +329,7 @@ impl<'a> Matcher<'a> {
                 }
                 loop {
                     if at >= length {
-                        return trouble("malformed pattern (missing ']')");
+                        return trouble(messages::NO_BRACKET);
                     }
                     let escape = self.p(at) == b'%';
                     at += 1;

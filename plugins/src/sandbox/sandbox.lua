@@ -1,11 +1,12 @@
 -- Runs once in each state, before any script, and returns a function that makes a script's environment.
--- What the host brings: see sandbox.rs.
-local host = ...
+-- What the host brings, and what is said of mistakes: see sandbox.rs.
+local host, limit_was_hit, no_memory, no_finalizers, no_metatable, too_many_to_move = ...
 
 local error, getmetatable, pcall, rawget, setmetatable, type =
   error, getmetatable, pcall, rawget, setmetatable, type
 local concat, insert, move, remove, sort, unpack =
   table.concat, table.insert, table.move, table.remove, table.sort, table.unpack
+local format = string.format
 local huge = 10000000
 
 -- Scripts cannot reach the table that all strings share.
@@ -13,8 +14,8 @@ getmetatable("").__metatable = false
 
 -- A limit that was hit ends the call, whoever tries to catch it.
 local function caught(ok, ...)
-  if host.exhausted() then error("a limit was hit", 0) end
-  if not ok and ... == "not enough memory" then error("not enough memory", 0) end
+  if host.exhausted() then error(limit_was_hit, 0) end
+  if not ok and ... == no_memory then error(no_memory, 0) end
   return ok, ...
 end
 
@@ -31,7 +32,7 @@ local function protected_with_handler(f, handler, ...) return handled(handler, p
 -- Finalizers run where nothing counts their time.
 local function guarded_setmetatable(t, meta)
   if type(meta) == "table" and rawget(meta, "__gc") ~= nil then
-    error("__gc is not available", 2)
+    error(no_finalizers, 2)
   end
   return setmetatable(t, meta)
 end
@@ -39,7 +40,7 @@ end
 -- Lua's library loops over what a metatable pretends to hold, for as long as that says.
 local function plain(t, name)
   if type(t) == "table" and getmetatable(t) ~= nil then
-    error("table." .. name .. " is not available for tables with a metatable", 3)
+    error(format(no_metatable, name), 3)
   end
 end
 
@@ -80,7 +81,7 @@ local tables = {
     plain(t, "move")
     plain(other, "move")
     if type(first) == "number" and type(last) == "number" and last - first > huge then
-      error("too many elements to move", 2)
+      error(too_many_to_move, 2)
     end
     if other == nil then return move(t, first, last, to) end
     return move(t, first, last, to, other)

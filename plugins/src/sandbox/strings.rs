@@ -3,7 +3,7 @@
 //! Each function returns an error's text first, or nil, and then its values: the sandbox raises it where the script stands.
 
 use super::pattern::{Capture, Matcher, Trouble};
-use crate::budget::Budget;
+use crate::{budget::Budget, messages::libraries as messages};
 use mlua::{Error, Function, IntoLua, Lua, LuaString, MultiValue, Result, Table, Value};
 use std::sync::{
     Arc,
@@ -50,7 +50,7 @@ impl From<Trouble> for Failure {
     fn from(trouble: Trouble) -> Self {
         match trouble {
             Trouble::Pattern(text) => Failure::Text(text),
-            Trouble::Exhausted => Failure::Lua(Error::runtime("a limit was hit")),
+            Trouble::Exhausted => Failure::Lua(Error::runtime(messages::LIMIT_WAS_HIT)),
         }
     }
 }
@@ -85,7 +85,7 @@ impl Arguments {
             Value::String(string) => Ok(string.clone()),
             Value::Integer(_) | Value::Number(_) => Ok(lua
                 .coerce_string(value)?
-                .ok_or_else(|| Failure::Text(format!("bad argument #{index} to '{function}'")))?),
+                .ok_or_else(|| Failure::Text(messages::bad_argument(index, function)))?),
             _ => Err(self.wrong(index, function, "string")),
         }
     }
@@ -105,21 +105,17 @@ impl Arguments {
             return Ok(integer);
         }
         if lua.coerce_number(value)?.is_some() {
-            return Err(Failure::Text(format!(
-                "bad argument #{index} to '{function}' (number has no integer representation)"
-            )));
+            return Err(Failure::Text(messages::no_integer(index, function)));
         }
         Err(self.wrong(index, function, "number"))
     }
 
     fn wrong(&self, index: usize, function: &str, expected: &str) -> Failure {
         let got = match self.0.get(index - 1) {
-            None => "no value",
+            None => messages::NO_VALUE,
             Some(value) => value.type_name(),
         };
-        Failure::Text(format!(
-            "bad argument #{index} to '{function}' ({expected} expected, got {got})"
-        ))
+        Failure::Text(messages::wrong_type(index, function, expected, got))
     }
 }
 
@@ -366,10 +362,10 @@ impl Replacement {
                 }
                 Ok(true)
             }
-            other => Err(Failure::Text(format!(
-                "invalid replacement value (a {})",
-                other.type_name()
-            ))),
+            other => {
+                let wrong = messages::bad_replacement_value(other.type_name());
+                Err(Failure::Text(wrong))
+            }
         }
     }
 }
@@ -394,9 +390,7 @@ fn expand(
                 }
             }
             _ => {
-                return Err(Failure::Text(
-                    "invalid use of '%' in replacement string".to_owned(),
-                ));
+                return Err(Failure::Text(messages::BAD_REPLACEMENT.to_owned()));
             }
         }
         rest = &rest[at + 2..];

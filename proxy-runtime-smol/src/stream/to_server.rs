@@ -1,7 +1,10 @@
 //! TLS towards a server, on rustls's unbuffered interface.
 
 use super::socket::Socket;
-use crate::buffer::{self, Lent};
+use crate::{
+    buffer::{self, Lent},
+    messages,
+};
 use futures_lite::{AsyncRead, AsyncWrite};
 use rustls::{
     ClientConfig, Error,
@@ -165,7 +168,7 @@ impl TlsToServer {
             if end == limit {
                 // rustls limits messages to less than that.
                 return Poll::Ready(Err(invalid(Error::General(
-                    "a handshake message is too long".to_owned(),
+                    messages::HANDSHAKE_TOO_LONG.to_owned(),
                 ))));
             }
             let count = ready!(Pin::new(&mut self.socket).poll_read(cx, &mut wire[end..limit]))?;

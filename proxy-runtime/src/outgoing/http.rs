@@ -1,6 +1,7 @@
 //! CONNECT (RFC 9110 §9.3.6), with Basic credentials where there are some (RFC 7617).
 
 use super::{DialogueProgress, OutgoingProxy, Refused};
+use crate::messages::server as messages;
 use base64::{Engine, engine::general_purpose::STANDARD};
 
 /// Longest answer up to the empty line.
@@ -8,7 +9,8 @@ const LONGEST: usize = 16 * 1024;
 
 pub(super) struct Dialogue {
     proxy: String,
-    target: String,
+    host: String,
+    port: u16,
     out: Vec<u8>,
     answer: Vec<u8>,
 }
@@ -27,7 +29,8 @@ impl Dialogue {
         out.push_str("\r\n");
         Dialogue {
             proxy: proxy.to_string(),
-            target: format!("{host} port {port}"),
+            host: host.to_owned(),
+            port,
             out: out.into_bytes(),
             answer: Vec::new(),
         }
@@ -43,10 +46,10 @@ impl Dialogue {
             let start = b"HTTP/1.";
             let seen = self.answer.len().min(start.len());
             if self.answer[..seen] != start[..seen] {
-                return Err(self.refused("it does not speak HTTP/1.1"));
+                return Err(self.refused(messages::NOT_HTTP));
             }
             if self.answer.len() > LONGEST {
-                return Err(self.refused("its answer is too long"));
+                return Err(self.refused(messages::PROXY_ANSWER_TOO_LONG));
             }
             if *byte != b'\n' {
                 continue;
@@ -71,13 +74,15 @@ impl Dialogue {
             .ok()
             .filter(|digits| ended && digits.bytes().all(|b| b.is_ascii_digit()))
             .and_then(|digits| digits.parse().ok());
-        code.ok_or_else(|| self.refused("its answer cannot be understood"))
+        code.ok_or_else(|| self.refused(messages::PROXY_ANSWER_UNREADABLE))
     }
 
     fn refused(&self, why: &str) -> Refused {
-        Refused(format!(
-            "{} did not connect to {}: {why}",
-            self.proxy, self.target
+        Refused(messages::proxy_did_not_connect(
+            &self.proxy,
+            &self.host,
+            self.port,
+            why,
         ))
     }
 }
@@ -85,11 +90,11 @@ impl Dialogue {
 /// The proxy's own reason may be anything; its number says enough.
 fn meaning(code: u16) -> String {
     match code {
-        407 => "it wants a login: add user:password@ in outgoing_proxy, or correct them".to_owned(),
-        403 | 405 => format!("its rules do not allow the connection ({code})"),
-        502 | 503 => format!("it cannot reach the server ({code})"),
-        504 => format!("the server did not answer it in time ({code})"),
-        code => format!("it answered {code}"),
+        407 => messages::PROXY_WANTS_OTHER_LOGIN.to_owned(),
+        403 | 405 => messages::proxy_forbids(code),
+        502 | 503 => messages::proxy_cannot_reach(code),
+        504 => messages::proxy_timed_out(code),
+        code => messages::proxy_answered(code),
     }
 }
 

@@ -1,6 +1,7 @@
 //! SOCKS5 (RFC 1928), with user name and password where there are some (RFC 1929).
 
 use super::{DialogueProgress, OutgoingProxy, Refused};
+use crate::messages::server as messages;
 use proxy_proto::Secret;
 use std::net::IpAddr;
 
@@ -12,7 +13,8 @@ pub(super) struct Dialogue {
     state: State,
     /// What this dialogue is with, for refusals.
     proxy: String,
-    target: String,
+    host: String,
+    port: u16,
     credentials: Option<(String, Secret)>,
     request: Vec<u8>,
     out: Vec<u8>,
@@ -38,7 +40,8 @@ impl Dialogue {
         Dialogue {
             state: State::Method,
             proxy: proxy.to_string(),
-            target: format!("{host} port {port}"),
+            host: host.to_owned(),
+            port,
             credentials: proxy.credentials.clone(),
             request: connect_to(host, port),
             out,
@@ -75,7 +78,7 @@ impl Dialogue {
             .first()
             .is_some_and(|version| *version != expected)
         {
-            return Err(self.refused("it does not speak SOCKS5"));
+            return Err(self.refused(messages::NOT_SOCKS5));
         }
         Ok(match (self.state, &self.answer[..]) {
             (State::Method | State::Authentication, _) => 2,
@@ -86,7 +89,7 @@ impl Dialogue {
             (State::Connection, [_, _, _, 3, length, ..]) => 7 + usize::from(*length),
             (State::Connection, [_, _, _, 3]) => 5,
             (State::Connection, [_, _, _, _, ..]) => {
-                return Err(self.refused("its answer cannot be understood"));
+                return Err(self.refused(messages::PROXY_ANSWER_UNREADABLE));
             }
             (State::Connection, _) => 4,
         })
@@ -99,7 +102,7 @@ impl Dialogue {
             (State::Method, NO_AUTHENTICATION) => self.ask(),
             (State::Method, USER_AND_PASSWORD) => {
                 let Some((user, password)) = &self.credentials else {
-                    return Err(self.refused("it chose a method that was not offered"));
+                    return Err(self.refused(messages::PROXY_CHOSE_OTHER_METHOD));
                 };
                 // Either is at most 255 bytes long, or there would be no such proxy.
                 let mut out = vec![1, user.len() as u8];
@@ -111,24 +114,24 @@ impl Dialogue {
             }
             (State::Method, _) => {
                 return Err(self.refused(match self.credentials {
-                    Some(_) => "it accepts neither no login nor user and password",
-                    None => "it wants a login: add user:password@ in outgoing_proxy",
+                    Some(_) => messages::PROXY_WANTS_OTHER_METHOD,
+                    None => messages::PROXY_WANTS_LOGIN,
                 }));
             }
             (State::Authentication, 0) => self.ask(),
             (State::Authentication, _) => {
-                return Err(self.refused("it does not accept user and password of outgoing_proxy"));
+                return Err(self.refused(messages::PROXY_REFUSES_LOGIN));
             }
             (State::Connection, 0) => return Ok(true),
             (State::Connection, code) => {
                 let why = match code {
-                    2 => "its rules do not allow the connection",
-                    3 => "network unreachable",
-                    4 => "host unreachable",
-                    5 => "connection refused",
-                    6 => "the connection took too long",
-                    1 | 7 | 8 => "general failure",
-                    _ => "it gave no reason",
+                    2 => messages::PROXY_RULES,
+                    3 => messages::PROXY_NO_NETWORK,
+                    4 => messages::PROXY_NO_HOST,
+                    5 => messages::PROXY_WAS_REFUSED,
+                    6 => messages::PROXY_TIMED_OUT,
+                    1 | 7 | 8 => messages::PROXY_FAILED,
+                    _ => messages::PROXY_GAVE_NO_REASON,
                 };
                 return Err(self.refused(why));
             }
@@ -142,9 +145,11 @@ impl Dialogue {
     }
 
     fn refused(&self, why: &str) -> Refused {
-        Refused(format!(
-            "{} did not connect to {}: {why}",
-            self.proxy, self.target
+        Refused(messages::proxy_did_not_connect(
+            &self.proxy,
+            &self.host,
+            self.port,
+            why,
         ))
     }
 }
