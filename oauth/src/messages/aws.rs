@@ -77,7 +77,7 @@ proxy_proto::texts! {
          each save is one, so let fewer proxies share it, spread the accounts over several proxies with a secret each, or \
          name a file instead";
     /// Too many requests.
-    pub(crate) const FEWER_REQUESTS = "AWS asks for fewer requests";
+    pub(crate) const FEWER_REQUESTS = "AWS asks for fewer requests; it is asked again later";
     /// Any other refusal.
     pub(crate) fn refused(action = "PutSecretValue", code = "InvalidRequestException") =
         "{action} was refused with {code}";
