@@ -3,6 +3,7 @@
 use crate::{
     args::Args,
     board,
+    messages::{accounts as texts, common},
     proxy::{self, Unusable},
     serve::{FAILED, UNUSABLE},
 };
@@ -80,21 +81,13 @@ fn change(args: &Args, name: &str) -> Result<String, Failure> {
     let settings = settings(args)?;
     let open = Open::new(args)?;
     let asked = Asked::new();
-    let old = asked.password(
-        &format!("Password of {name} until now: "),
-        "the old password",
-    )?;
-    let new = asked.new_password(
-        &format!("New password of {name}: "),
-        "the new password, behind the old one,",
-    )?;
+    let old = asked.password(&texts::ask_old_password(name), texts::THE_OLD_PASSWORD)?;
+    let new = asked.new_password(&texts::ask_new_password(name), texts::THE_NEW_PASSWORD)?;
     let done = rekey::change_password(&settings, open.stores(), name, &old, &new, NEW_ITERATIONS)?;
-    Ok(format!(
-        "The password of {} is changed: {} in {} can be opened with the new one only. Change it in your mail programs too; a running \
-         proxy takes it from the next login on.",
-        done.heading,
+    Ok(texts::password_changed(
+        &done.heading,
         done.options.join(", "),
-        open.tokens.describe()
+        open.tokens.describe(),
     ))
 }
 
@@ -103,21 +96,13 @@ fn encrypt(args: &Args, name: &str) -> Result<String, Failure> {
     let open = Open::new(args)?;
     let file = rekey::key_file(&settings, name).map(|path| path.display().to_string());
     let asked = Asked::new();
-    let password =
-        asked.new_password(&format!("Password for logins of {name}: "), "the password")?;
+    let password = asked.new_password(&texts::ask_login_password(name), texts::THE_PASSWORD)?;
     let done = rekey::encrypt_secret(&settings, open.stores(), name, &password, NEW_ITERATIONS)?;
-    let mut text = format!(
-        "The client secret of [{}] is encrypted as client_secret_encrypted, and client_secret is taken out of {}. Log in with this \
-         password; a running proxy has to read the configuration again (SIGHUP).",
-        done.heading,
-        args.config_file.display()
-    );
-    if let Some(file) = file {
-        text.push_str(&format!(
-            " The key itself still stands in {file}: move it to a safe place, or delete it."
-        ));
-    }
-    Ok(text)
+    let text = texts::secret_encrypted(&done.heading, args.config_file.display());
+    Ok(match file {
+        Some(file) => texts::key_still_there(text, file),
+        None => text,
+    })
 }
 
 pub(crate) fn settings(args: &Args) -> Result<Settings, Failure> {
@@ -177,11 +162,12 @@ impl Asked {
         Asked { terminal }
     }
 
-    /// `what` says in an error what was expected.
+    /// `what` says in an error what was expected; `prompt` goes without its colon.
     pub(crate) fn password(&self, prompt: &str, what: &str) -> Result<Secret, Failure> {
-        let trouble = |error: io::Error| failed(format!("{what} cannot be read: {error}"));
+        let trouble = |error: io::Error| failed(common::cannot_be_read(what, error));
         if self.terminal {
-            let line = Zeroizing::new(rpassword::prompt_password(prompt).map_err(trouble)?);
+            let typed = rpassword::prompt_password(format!("{prompt}: "));
+            let line = Zeroizing::new(typed.map_err(trouble)?);
             return Ok(Secret::new(line.as_str()));
         }
         let mut line = Zeroizing::new(String::with_capacity(1024));
@@ -193,9 +179,7 @@ impl Asked {
         let text = line.strip_suffix('\n').unwrap_or(&line);
         let text = text.strip_suffix('\r').unwrap_or(text);
         if text.is_empty() {
-            return Err(failed(format!(
-                "{what} is missing: it is read from the next line of standard input, or asked for at a terminal"
-            )));
+            return Err(failed(texts::is_missing(what)));
         }
         Ok(Secret::new(text))
     }
@@ -203,8 +187,8 @@ impl Asked {
     /// At the terminal, where nobody sees what is typed, it is asked for twice.
     pub(crate) fn new_password(&self, prompt: &str, what: &str) -> Result<Secret, Failure> {
         let password = self.password(prompt, what)?;
-        if self.terminal && self.password("The same again: ", what)? != password {
-            return Err(failed("the two differ: nothing was changed".to_owned()));
+        if self.terminal && self.password(texts::ASK_AGAIN, what)? != password {
+            return Err(failed(texts::THE_TWO_DIFFER.to_owned()));
         }
         Ok(password)
     }

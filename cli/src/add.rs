@@ -8,6 +8,7 @@ mod plan;
 
 use crate::{
     args::Args,
+    messages::{add as texts, common, sentence},
     serve::{FAILED, UNUSABLE},
 };
 use oauth::store::{FileStore, StoreError};
@@ -107,7 +108,7 @@ fn protocol(name: &str) -> Result<Protocol, String> {
     [Protocol::Imap, Protocol::Pop, Protocol::Smtp]
         .into_iter()
         .find(|protocol| protocol.name().eq_ignore_ascii_case(name))
-        .ok_or_else(|| "the protocols are imap, pop and smtp".to_owned())
+        .ok_or_else(|| texts::THE_PROTOCOLS.to_owned())
 }
 
 /// Why nothing was written.
@@ -137,7 +138,7 @@ pub fn run(args: &Args, options: &AddArgs) -> ExitCode {
         }
         Err(Failure::Wrong(text)) => (UNUSABLE, text),
         Err(Failure::Failed(text)) => (FAILED, text),
-        Err(Failure::Declined) => (FAILED, "nothing was written".to_owned()),
+        Err(Failure::Declined) => (FAILED, texts::NOTHING_WRITTEN.to_owned()),
     };
     let _ = writeln!(io::stderr(), "emailproxy: {text}");
     ExitCode::from(code)
@@ -148,26 +149,22 @@ fn add(args: &Args, options: &AddArgs) -> Result<String, Failure> {
     let existing = read(&args.config_file)?;
     let wish = gather::wish(options, &existing, &mut terminal)?;
     let plan = Plan::new(&wish, &existing)?;
-    let file = args.config_file.display();
     if options.dry_run {
         return Ok(format!("{}\n{}", plan.sections(), plan.advice(args)));
     }
     if terminal.is_there() {
-        terminal.show(&format!(
-            "\nThis will be added to {file}:\n\n{}",
-            plan.sections_without_secret()
-        ))?;
-        if !terminal.agrees("Write it?")? {
+        let head = texts::will_be_added(args.config_file.display());
+        let sections = plan.sections_without_secret();
+        terminal.show(&format!("\n{head}\n\n{sections}"))?;
+        if !terminal.agrees(texts::ASK_WRITE)? {
             return Err(Failure::Declined);
         }
     }
     // The file may have changed while the user thought.
     FileStore::cache(&args.config_file).edit(|document| plan.insert(document))?;
-    Ok(format!(
-        "{} is set up in {file}.\n{}",
-        plan.address(),
-        plan.advice(args)
-    ))
+    let file = args.config_file.display();
+    let done = sentence(&texts::is_set_up(plan.address(), file));
+    Ok(format!("{done}\n{}", plan.advice(args)))
 }
 
 /// The configuration so far; an empty one where there is no file.
@@ -175,9 +172,9 @@ fn read(path: &PathBuf) -> Result<Vec<u8>, Failure> {
     match std::fs::read(path) {
         Ok(bytes) => Ok(bytes),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
-        Err(error) => Err(Failure::Wrong(format!(
-            "{} cannot be read: {error}",
-            path.display()
+        Err(error) => Err(Failure::Wrong(common::cannot_be_read(
+            path.display(),
+            error,
         ))),
     }
 }

@@ -5,6 +5,7 @@ use crate::{
     args::Args,
     consent::{Front, Receiver, Terminal, Way},
     control::wire::{Account, Accounts, stamp},
+    messages::{self, accounts as texts, common, sentence},
     proxy::{self, Source, Unusable},
     serve,
 };
@@ -35,11 +36,8 @@ pub(crate) fn accounts(args: &Args, json: bool) -> ExitCode {
     let told = smol::block_on(async {
         #[cfg(unix)]
         if let Some(client) = crate::control::Client::find(&args.config_file) {
-            return client.accounts().await.map_err(|error| {
-                failed(format!(
-                    "the running proxy does not tell its accounts: {error}"
-                ))
-            });
+            let told = client.accounts().await;
+            return told.map_err(|error| failed(messages::control::proxy_does_not_answer(error)));
         }
         let front = Front::new(
             serve::way(args),
@@ -72,10 +70,8 @@ async fn alone(args: &Args, account: &str, fresh: bool) -> Result<String, Failur
         .find(|overview| overview.heading.to_lowercase() == account.to_lowercase());
     let settings = accounts::settings(args)?;
     if settings.account(account).is_none() {
-        return Err(unusable(format!(
-            "there is no account {account} in {} that can be used: add a section [{account}], or mend it as `emailproxy check` says",
-            args.config_file.display()
-        )));
+        let text = texts::no_usable_account(account, args.config_file.display());
+        return Err(unusable(text));
     }
     let password = password(account, known.is_some_and(|known| known.password_set))?;
     let result = authenticator.authorise(account, password, fresh).await;
@@ -85,10 +81,7 @@ async fn alone(args: &Args, account: &str, fresh: bool) -> Result<String, Failur
         Denial::Denied(text) | Denial::Temporary(text) => failed(text),
     })?;
     if let Some(lost) = unsaved.first() {
-        let (heading, error) = (&lost.heading, &lost.error);
-        return Err(failed(format!(
-            "the tokens of {heading} are not saved: {error}"
-        )));
+        return Err(failed(common::tokens_not_saved(&lost.heading, &lost.error)));
     }
     Ok(done(&authorised))
 }
@@ -116,12 +109,9 @@ async fn open(args: &Args, front: Front) -> Result<Arc<Authenticator>, Failure> 
 fn password(account: &str, set: bool) -> Result<proxy_proto::Secret, Failure> {
     let asked = Asked::new();
     if set {
-        return asked.password(&format!("Password of {account}: "), "the password");
+        return asked.password(&texts::ask_password(account), texts::THE_PASSWORD);
     }
-    asked.new_password(
-        &format!("A password for {account}, to be used in the mail program: "),
-        "the password",
-    )
+    asked.new_password(&texts::ask_first_password(account), texts::THE_PASSWORD)
 }
 
 fn done(authorised: &Authorised) -> String {
@@ -133,15 +123,14 @@ fn done(authorised: &Authorised) -> String {
 }
 
 fn say_done(account: &str, expires: Option<SystemTime>, refreshable: bool) -> String {
-    let end = expires
-        .and_then(stamp)
-        .map_or_else(String::new, |end| format!(" until {end}"));
-    let then = if refreshable {
-        "it is renewed by itself"
-    } else {
-        "then permission has to be given again"
+    let then = match refreshable {
+        true => texts::RENEWED,
+        false => texts::NOT_RENEWED,
     };
-    format!("{account} is authorised{end}; {then}.")
+    sentence(&match expires.and_then(stamp) {
+        Some(end) => texts::authorised_until(account, end, then),
+        None => texts::authorised(account, then),
+    })
 }
 
 fn pretty(told: &Accounts) -> String {
@@ -151,15 +140,15 @@ fn pretty(told: &Accounts) -> String {
 /// For people.
 fn table(told: &Accounts) -> String {
     if told.accounts.is_empty() {
-        return "There is no account in the configuration yet.".to_owned();
+        return sentence(texts::NO_ACCOUNT_YET);
     }
     let mut rows = vec![["account", "state", "last used", "sessions"].map(str::to_owned)];
     let mut errors = Vec::new();
     for account in &told.accounts {
         let state = match (account.state.as_str(), &account.expires) {
             ("authorised", _) if account.refreshable => "authorised".to_owned(),
-            ("authorised", Some(end)) => format!("authorised until {end}"),
-            ("waiting", _) => "waiting for consent".to_owned(),
+            ("authorised", Some(end)) => texts::state_until(end),
+            ("waiting", _) => texts::STATE_WAITING.to_owned(),
             (state, _) => state.to_owned(),
         };
         let last_used = account.last_used.clone().unwrap_or_else(|| "-".to_owned());
@@ -185,10 +174,10 @@ fn table(told: &Accounts) -> String {
         })
         .collect();
     if !told.running {
-        lines.push("\nNo proxy is running with this configuration.".to_owned());
+        lines.push(format!("\n{}", sentence(texts::NO_PROXY_RUNS)));
     }
     if !errors.is_empty() {
-        lines.push("\nLast errors:".to_owned());
+        lines.push(format!("\n{}", texts::LAST_ERRORS));
         lines.append(&mut errors);
     }
     lines.join("\n")

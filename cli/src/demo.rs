@@ -5,9 +5,10 @@
 
 use crate::{
     args::DemoArgs,
-    consent::{Announce, Front, Receiver, Terminal, Waiting, Way},
+    consent::{Announce, Front, Receiver, Terminal, Waiting, Way, circumstances},
     console::Console,
     log::Log,
+    messages::{demo as texts, serve},
     proxy::{Proxy, Source, Unusable},
     runtime,
     serve::{FAILED, UNUSABLE, until_ended},
@@ -39,11 +40,11 @@ pub fn run(args: &DemoArgs, runtime: runtime::Kind, log: &Log) -> ExitCode {
     smol::block_on(async {
         let mut signals = match Signals::catch() {
             Ok(signals) => signals,
-            Err(error) => return failed(&format!("cannot catch signals: {error}")),
+            Err(error) => return failed(&serve::cannot_catch_signals(error)),
         };
         let demo = match Demo::start(args, runtime).await {
             Ok(demo) => demo,
-            Err(DemoError::Io(error)) => return failed(&format!("the demo cannot start: {error}")),
+            Err(DemoError::Io(error)) => return failed(&texts::demo_cannot_start(error)),
             Err(DemoError::Unusable(Unusable(problems))) => {
                 problems.iter().for_each(|problem| error!("{problem}"));
                 return ExitCode::from(UNUSABLE);
@@ -242,10 +243,7 @@ fn utf8(path: &Path) -> io::Result<&str> {
     path.to_str().ok_or_else(|| {
         io::Error::new(
             io::ErrorKind::InvalidInput,
-            format!(
-                "the temporary folder's name {} is not UTF-8; set TMPDIR to another one",
-                path.display()
-            ),
+            texts::bad_temporary_folder(path.display()),
         )
     })
 }
@@ -283,19 +281,8 @@ fn free(port: u16) -> io::Result<(u16, Vec<TcpListener>)> {
 /// Shows the page where permission is given.
 fn show() -> Announce {
     Arc::new(|what| {
-        let client = what
-            .who
-            .client
-            .map_or_else(String::new, |client| format!(" (login from {client})"));
-        let differs = if what.who.password_differs {
-            "\nIts password is not the one from before."
-        } else {
-            ""
-        };
-        say(&format!(
-            "\n{} needs your permission{client}.{differs} Open\n\n    {}\n\n",
-            what.who.account, what.url
-        ));
+        let needs = texts::demo_needs_permission(&what.who.account, circumstances(what.who));
+        say(&format!("\n{needs}\n\n    {}\n\n", what.url));
     })
 }
 
@@ -310,12 +297,12 @@ fn approve(sandbox: &Sandbox) -> Announce {
         );
         smol::spawn(async move {
             match person.approve_async(&url).await {
-                Ok(visit) if visit.status == Some(200) => info!("{account}: approved"),
-                Ok(visit) => warn!(
-                    "{account}: the browser ended on a page with status {:?}",
-                    visit.status
-                ),
-                Err(error) => warn!("{account}: could not be approved: {error}"),
+                Ok(visit) if visit.status == Some(200) => info!("{}", texts::approved(account)),
+                Ok(visit) => {
+                    let status = visit.status.map_or("none".to_owned(), |one| one.to_string());
+                    warn!("{}", texts::not_approved_status(account, status));
+                }
+                Err(error) => warn!("{}", texts::not_approved(account, error)),
             }
         })
         .detach();

@@ -1,5 +1,6 @@
 //! Joins the runtimes' question, *login in, bearer or refusal out*, to the authenticator.
 
+use crate::messages::serve as texts;
 use oauth::authenticator::{Attempt, Authenticator, Denial};
 use proxy_proto::{Authenticate, Bearer, BoxFuture, LoginRequest, Protocol, Refusal};
 use std::sync::Arc;
@@ -34,7 +35,10 @@ impl Authenticate for Gate {
 
     fn refused(&self, user: &str, protocol: Protocol, text: &str) {
         if let Some(advice) = oauth::flow::advice::of_mail_server(text) {
-            warn!("{} did not let {user} in: {advice}", protocol.name());
+            warn!(
+                "{}",
+                texts::not_let_in(protocol.name(), user, advice)
+            );
         }
     }
 

@@ -25,6 +25,7 @@
 //! - [`systemd`]: readiness, watchdog and listening sockets, as service managers have them.
 //! - [`manual`]: completions and the manual page.
 //! - [`serve`]: the command without a subcommand.
+//! - `messages`: all that a person reads of it.
 //! - [`demo`]: the same in front of a sandbox, for a first look without any account.
 //!
 //! The whole command is a library as well:
@@ -68,6 +69,7 @@ pub mod demo;
 mod gate;
 pub mod log;
 pub mod manual;
+mod messages;
 pub mod proxy;
 pub mod runtime;
 mod scripts;

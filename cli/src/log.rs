@@ -11,7 +11,7 @@ mod rolling;
 
 pub use rolling::RollingFile;
 
-use crate::board;
+use crate::{board, messages::serve as texts};
 use line::{Beginning, Fields, Line};
 use recent::Recent;
 use std::{
@@ -82,7 +82,7 @@ pub struct Log {
 #[non_exhaustive]
 pub enum LogError {
     /// The log file cannot be opened.
-    #[error("cannot write the log file {path}: {source}; choose another with --log-file")]
+    #[error("{}", texts::cannot_log(.path.display(), .source))]
     File {
         /// As given on the command line.
         path: PathBuf,
@@ -90,7 +90,7 @@ pub enum LogError {
         source: io::Error,
     },
     /// There is a global subscriber already.
-    #[error("logging has been started before in this process")]
+    #[error("{}", texts::LOGGING_ALREADY)]
     Started,
 }
 

@@ -2,7 +2,7 @@
 
 mod tables;
 
-use crate::args::Args;
+use crate::{args::Args, messages::serve as texts};
 use clap::{Command, CommandFactory};
 use clap_complete::Shell;
 use clap_mangen::{
@@ -36,10 +36,8 @@ pub fn man(command: Option<&str>) -> ExitCode {
             }
             None => {
                 let names: Vec<_> = whole.get_subcommands().map(Command::get_name).collect();
-                eprintln!(
-                    "emailproxy: there is no command {name}: the commands are {}",
-                    names.join(", ")
-                );
+                let text = texts::no_command(name, names.join(", "));
+                eprintln!("emailproxy: {text}");
                 return ExitCode::from(crate::serve::UNUSABLE);
             }
         },
@@ -167,6 +165,6 @@ fn print(text: &[u8]) -> ExitCode {
 }
 
 fn failed(error: &io::Error) -> ExitCode {
-    eprintln!("emailproxy: standard output cannot be written: {error}");
+    eprintln!("emailproxy: {}", texts::cannot_print(error));
     ExitCode::from(crate::serve::FAILED)
 }

@@ -3,6 +3,7 @@
 use crate::{
     args::CacheStore,
     gate::Gate,
+    messages::{common, counted, serve as texts},
     runtime::{Kind, Runtime},
     scripts, systemd,
 };
@@ -70,7 +71,7 @@ impl Proxy {
         let authenticator = authenticator(&source, settings.clone(), cache.clone(), consent)?;
         let options = options(&settings);
         let runtime = Runtime::start(kind, Arc::new(Gate(authenticator.clone())), options)
-            .map_err(|error| Unusable(vec![format!("cannot begin to serve: {error}")]))?;
+            .map_err(|error| Unusable(vec![texts::cannot_begin(error)]))?;
         apply(&runtime, &source, &settings, listeners).await?;
         announce(&source, &settings, &runtime.listeners());
         if let Some(cache) = cache {
@@ -170,12 +171,7 @@ impl Proxy {
         let servers = self.listeners().len();
         let settings = self.settings.lock().unwrap_or_else(PoisonError::into_inner);
         let accounts = settings.accounts().count();
-        let s = |count| if count == 1 { "" } else { "s" };
-        format!(
-            "serving {servers} server{} for {accounts} account{}",
-            s(servers),
-            s(accounts)
-        )
+        texts::serving(counted(servers, "server"), counted(accounts, "account"))
     }
 
     /// Ends gracefully within about `grace`, and waits until tokens are saved.
@@ -186,10 +182,8 @@ impl Proxy {
     pub async fn end(&self, grace: Duration) -> Result<(), Vec<String>> {
         let stopped = self.runtime.shutdown(grace).await;
         if stopped.cut_off > 0 {
-            warn!(
-                "{} sessions did not end by themselves and were cut off",
-                stopped.cut_off
-            );
+            let sessions = counted(stopped.cut_off, "session");
+            warn!("{}", texts::cut_off(sessions));
         }
         let unsaved = self.authenticator.flush().await;
         if unsaved.is_empty() {
@@ -197,12 +191,7 @@ impl Proxy {
         }
         Err(unsaved
             .iter()
-            .map(|lost| {
-                format!(
-                    "the tokens of {} are not saved: {}",
-                    lost.heading, lost.error
-                )
-            })
+            .map(|lost| common::tokens_not_saved(&lost.heading, &lost.error))
             .collect())
     }
 }
@@ -247,26 +236,20 @@ pub(crate) fn open(store: &CacheStore) -> Result<Arc<dyn Store>, Unusable> {
 fn aws(id: &str) -> Result<Arc<dyn Store>, String> {
     match oauth::store::AwsStore::open(id) {
         Ok(store) => Ok(Arc::new(store)),
-        Err(error) => Err(format!("--cache-store: {error}")),
+        Err(error) => Err(texts::bad_cache_store(error)),
     }
 }
 
 #[cfg(not(feature = "aws"))]
 fn aws(id: &str) -> Result<Arc<dyn Store>, String> {
-    Err(format!(
-        "--cache-store aws:{id}: this build cannot keep tokens in AWS Secrets Manager; give the path of a file instead"
-    ))
+    Err(texts::no_aws(id))
 }
 
 /// Reads the configuration file and reports what is wrong with it.
 fn load(source: &Source) -> Result<Settings, Unusable> {
     let path = &source.config_file;
     if fs::metadata(path).is_err_and(|error| error.kind() == io::ErrorKind::NotFound) {
-        return Err(Unusable(vec![format!(
-            "{}: there is no such file; set an account up with `emailproxy add you@example.com`, or copy the sample there; name another \
-             file with --config-file, or have a look first with `emailproxy demo`",
-            path.display()
-        )]));
+        return Err(Unusable(vec![texts::no_configuration(path.display())]));
     }
     let Loaded { settings, problems } = Settings::load(path);
     let settings = settings.filter(|settings| !settings.servers.is_empty());
@@ -360,16 +343,12 @@ fn listeners(
         }
     }
     if listeners.is_empty() {
-        problems.push(format!(
-            "{}: there is no server left to serve; add a section such as [IMAP-1993] with server_address and server_port, \
-             or mend the ones named above",
-            path.display()
-        ));
+        problems.push(texts::no_server_left(path.display()));
         return Err(Unusable(problems));
     }
     problems
         .iter()
-        .for_each(|problem| error!("{problem}; this server is left out"));
+        .for_each(|problem| error!("{}", texts::left_out(problem)));
     Ok(listeners)
 }
 
@@ -384,7 +363,7 @@ pub(crate) fn outgoing_proxy(settings: &Settings) -> Result<Option<Arc<OutgoingP
             Severity::Error,
             "emailproxy",
             "outgoing_proxy",
-            format!("`outgoing_proxy` {error}"),
+            common::bad_value("outgoing_proxy", error),
         )),
     }
 }
@@ -437,7 +416,7 @@ fn networks(
 ) -> Result<Option<Networks>, (&'static str, String)> {
     list.map(str::parse)
         .transpose()
-        .map_err(|error: BadNetwork| (option, format!("`{option}`: {error}")))
+        .map_err(|error: BadNetwork| (option, common::of_option(option, error)))
 }
 
 async fn apply(
@@ -477,47 +456,48 @@ fn heading(error: &ListenError) -> &str {
 
 /// Says what is served.
 fn announce(source: &Source, settings: &Settings, open: &[Bound]) {
-    let through = match outgoing_proxy(settings) {
-        Ok(Some(proxy)) => format!(", through {proxy}"),
-        Ok(None) | Err(_) => String::new(),
-    };
+    let through = outgoing_proxy(settings).ok().flatten();
     for server in &settings.servers {
         let Some(bound) = open.iter().find(|bound| bound.heading == server.heading) else {
             continue;
         };
         let addresses: Vec<_> = bound.addresses.iter().map(ToString::to_string).collect();
         let local = match (server.local_starttls, &server.local_tls) {
-            (LocalStartTls::Off, None) => "plaintext",
+            (LocalStartTls::Off, None) => texts::PLAINTEXT,
             (LocalStartTls::Off, Some(_)) => "TLS",
-            (LocalStartTls::Required, _) => "STARTTLS required",
-            (LocalStartTls::Optional, _) => "STARTTLS optional",
+            (LocalStartTls::Required, _) => texts::STARTTLS_REQUIRED,
+            (LocalStartTls::Optional, _) => texts::STARTTLS_OPTIONAL,
+        };
+        let upstream = match server.server_starttls {
+            true => "STARTTLS",
+            false => "TLS",
+        };
+        let upstream = match &through {
+            Some(proxy) => texts::through(upstream, proxy),
+            None => upstream.to_owned(),
         };
         info!(
-            "[{}] serves {} at {} ({local}) for {}:{} ({}{through})",
-            server.heading,
-            server.protocol.name(),
-            addresses.join(" and "),
-            server.server_address,
-            server.server_port,
-            if server.server_starttls {
-                "STARTTLS"
-            } else {
-                "TLS"
-            },
+            "{}",
+            texts::serves(
+                &server.heading,
+                server.protocol.name(),
+                addresses.join(" and "),
+                local,
+                &server.server_address,
+                server.server_port,
+                upstream,
+            )
         );
     }
     let tokens = match &source.cache_store {
         None => source.config_file.display().to_string(),
         Some(CacheStore::File(path)) => path.display().to_string(),
-        Some(CacheStore::Aws(id)) => format!("AWS Secrets Manager, {id}"),
+        Some(CacheStore::Aws(id)) => texts::in_aws(id),
     };
     let servers = settings.servers.iter();
     for warning in systemd::unused_sockets(servers.map(|one| (&*one.heading, one.port))) {
         warn!("{warning}");
     }
-    let accounts = settings.accounts().count();
-    info!(
-        "{accounts} {} configured; tokens are kept in {tokens}",
-        if accounts == 1 { "account" } else { "accounts" },
-    );
+    let accounts = counted(settings.accounts().count(), "account");
+    info!("{}", texts::configured(accounts, tokens));
 }

@@ -1,5 +1,6 @@
 //! The runtime that `--runtime` names: both have the same listeners, sessions and limits, on tasks or on threads.
 
+use crate::messages::serve as texts;
 use proxy_proto::Authenticate;
 use proxy_runtime_smol::{
     Bound, Counts, ListenError, ListenerConfig, OpenSession, Options, Stopped,
@@ -101,10 +102,8 @@ impl Runtime {
 /// Lets this process have as many sessions as the system allows. Called once, before a runtime starts.
 pub(crate) fn raise_open_files_limit() {
     match proxy_runtime_smol::raise_open_files_limit() {
-        Ok(Some(limit)) => debug!("up to {limit} open files"),
-        Ok(None) => debug!("any number of open files"),
-        Err(error) => {
-            warn!("the limit on open files cannot be raised ({error}): it may allow few sessions")
-        }
+        Ok(Some(limit)) => debug!("{}", texts::open_files(limit)),
+        Ok(None) => debug!("{}", texts::ANY_OPEN_FILES),
+        Err(error) => warn!("{}", texts::open_files_limited(error)),
     }
 }

@@ -1,8 +1,13 @@
 //! The option `plugins`: where scripts are looked for, and what they become.
 
+use crate::messages::common;
+#[cfg(not(feature = "plugins"))]
+use crate::messages::serve;
 use oauth::settings::Server;
 use proxy_proto::filter::Filters;
 use std::path::Path;
+
+const OPTION: &str = "plugins";
 
 /// Names another folder with sample scripts than that of the installation.
 #[cfg(feature = "plugins")]
@@ -23,7 +28,7 @@ pub(crate) fn filters(server: &Server, config_file: &Path) -> Result<Option<Filt
     };
     match plugins::Plugins::load(list, &folders(config_file), &place) {
         Ok(plugins) => Ok(Some(plugins.filters())),
-        Err(error) => Err(format!("`plugins`: {error}")),
+        Err(error) => Err(common::of_option(OPTION, error)),
     }
 }
 
@@ -32,7 +37,7 @@ pub(crate) fn filters(server: &Server, config_file: &Path) -> Result<Option<Filt
 pub(crate) fn filters(server: &Server, _config_file: &Path) -> Result<Option<Filters>, String> {
     match &server.plugins {
         None => Ok(None),
-        Some(_) => Err("`plugins`: this build of the proxy has no plugins; install one that has, or remove the option".to_owned()),
+        Some(_) => Err(common::of_option(OPTION, serve::NO_PLUGINS)),
     }
 }
 

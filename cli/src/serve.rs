@@ -8,6 +8,7 @@ use crate::{
     consent::{Front, Receiver, Terminal, Waiting, Way},
     console::{self, Console},
     log::Log,
+    messages::serve as texts,
     proxy::{Proxy, Source, Unusable},
     runtime,
     signals::{Request, Signals},
@@ -51,7 +52,7 @@ pub fn run(args: &Args, log: &Log) -> ExitCode {
         let mut signals = match Signals::catch() {
             Ok(signals) => signals,
             Err(error) => {
-                error!("cannot catch signals: {error}");
+                error!("{}", texts::cannot_catch_signals(error));
                 return ExitCode::from(FAILED);
             }
         };
@@ -125,39 +126,41 @@ pub(crate) async fn until_ended(
             Request::End => break,
             Request::Reload => {
                 notify.reloading();
-                let mut status = String::new();
+                let mut refused = false;
                 match proxy.reload().await {
                     Ok(()) => {
-                        info!("the configuration was read again");
+                        info!("{}", texts::READ_AGAIN);
                         match console.configure(proxy).await {
                             Ok(link) => link.iter().for_each(console::show),
-                            Err(problem) => error!("{problem}; the console stays as it was"),
+                            Err(problem) => error!("{}", texts::console_stays(problem)),
                         }
                     }
                     Err(Unusable(problems)) => {
                         problems.iter().for_each(|problem| error!("{problem}"));
-                        warn!(
-                            "the configuration was not taken over: what was running goes on as it was"
-                        );
-                        status.push_str("the last reload was refused (see the log); ");
+                        warn!("{}", texts::NOT_TAKEN_OVER);
+                        refused = true;
                     }
                 }
-                notify.ready(&(status + &proxy.status()));
+                let status = proxy.status();
+                notify.ready(&match refused {
+                    true => texts::reload_refused(status),
+                    false => status,
+                });
             }
             Request::ToggleDebug => {
                 let on = log.toggle_debug();
                 proxy.refresh_dialogue().await;
-                info!("debug logging is {}", if on { "on" } else { "off" });
+                info!("{}", texts::debug(on));
             }
         }
     }
-    info!("ending; once more ends at once");
-    notify.stopping("sessions get time to end");
+    info!("{}", texts::ENDING);
+    notify.stopping(texts::SESSIONS_END);
     console.end();
     let gracefully = async {
         match proxy.end(GRACE).await {
             Ok(()) => {
-                info!("ended");
+                info!("{}", texts::ENDED);
                 ExitCode::SUCCESS
             }
             Err(problems) => {
@@ -168,7 +171,7 @@ pub(crate) async fn until_ended(
     };
     let at_once = async {
         while signals.next().await != Request::End {}
-        warn!("ended at once");
+        warn!("{}", texts::ENDED_AT_ONCE);
         ExitCode::from(FAILED)
     };
     let code = gracefully.or(at_once).await;

@@ -12,6 +12,7 @@ mod windows;
 use crate::{
     args::{Args, CacheStore},
     log::Format,
+    messages::{common, service as texts},
     runtime,
     serve::{FAILED, UNUSABLE},
 };
@@ -160,15 +161,13 @@ fn job(args: &Args, install: &Install) -> Result<Job, Failure> {
             .filter(|p| p.severity == Severity::Error);
         let errors: Vec<_> = errors.map(|p| p.one_line(&args.config_file)).collect();
         return Err(Failure::Wrong(format!(
-            "there is nothing to serve yet, so no service is installed:\n{}",
+            "{}\n{}",
+            texts::NOTHING_TO_SERVE,
             errors.join("\n")
         )));
     };
     if args.external_auth {
-        return Err(Failure::Wrong(
-            "--external-auth asks at a terminal, which a service has not: leave it out, and get approvals by `emailproxy authorise`"
-                .to_owned(),
-        ));
+        return Err(Failure::Wrong(texts::NO_TERMINAL.to_owned()));
     }
     let absolute = |path: &Path| {
         std::path::absolute(path)
@@ -176,9 +175,8 @@ fn job(args: &Args, install: &Install) -> Result<Job, Failure> {
     };
     let config = absolute(&args.config_file)?;
     let folder = config.parent().unwrap_or(Path::new("/")).to_owned();
-    let program = env::current_exe().map_err(|error| {
-        Failure::Failed(format!("the program's own path is not known: {error}"))
-    })?;
+    let program =
+        env::current_exe().map_err(|error| Failure::Failed(texts::own_path_unknown(error)))?;
     let mut command = vec![utf8(&program)?, "--config-file".to_owned(), utf8(&config)?];
     let mut writes = Vec::new();
     match &args.cache_store {
@@ -243,11 +241,7 @@ fn owner(config: &Path) -> Result<String, Failure> {
     let metadata = std::fs::metadata(config)
         .map_err(|error| Failure::Failed(format!("{}: {error}", config.display())))?;
     match metadata.uid() {
-        0 => Err(Failure::Wrong(format!(
-            "{config} belongs to root, and the service does not run as root: give it to a user of its own (useradd --system \
-             emailproxy; chown emailproxy {config} and its folder), or name one who can read it with --run-as",
-            config = config.display()
-        ))),
+        0 => Err(Failure::Wrong(texts::belongs_to_root(config.display()))),
         uid => Ok(uid.to_string()),
     }
 }
@@ -261,10 +255,7 @@ fn owner(_: &Path) -> Result<String, Failure> {
 fn utf8(path: &Path) -> Result<String, Failure> {
     match path.to_str() {
         Some(text) if !text.chars().any(char::is_control) => Ok(text.to_owned()),
-        _ => Err(Failure::Wrong(format!(
-            "{}: a service's file can only name paths that are UTF-8 without control characters",
-            path.display()
-        ))),
+        _ => Err(Failure::Wrong(texts::bad_path(path.display()))),
     }
 }
 
@@ -278,11 +269,8 @@ fn system<S: AsRef<OsStr>>(program: &str, arguments: &[S]) -> Result<bool, Failu
     let status = Command::new(program).args(arguments).status();
     let status = status.map_err(|error| {
         Failure::Failed(match error.kind() {
-            io::ErrorKind::NotFound => format!(
-                "there is no {program} here: start the proxy by whatever this system has for services; --dry-run prints what \
-                 would have been done"
-            ),
-            _ => format!("{program} cannot be run: {error}"),
+            io::ErrorKind::NotFound => texts::no_program(program),
+            _ => common::cannot_be_run(program, error),
         })
     })?;
     Ok(status.success())
@@ -290,12 +278,10 @@ fn system<S: AsRef<OsStr>>(program: &str, arguments: &[S]) -> Result<bool, Failu
 
 /// One that has to succeed.
 fn required(program: &str, arguments: &[&str]) -> Result<(), Failure> {
-    say(&format!("runs {program} {}", arguments.join(" ")));
+    let command = format!("{program} {}", arguments.join(" "));
+    say(&texts::runs(&command));
     match system(program, arguments)? {
         true => Ok(()),
-        false => Err(Failure::Failed(format!(
-            "{program} {} failed; what it said stands above",
-            arguments.join(" ")
-        ))),
+        false => Err(Failure::Failed(texts::has_failed(command))),
     }
 }

@@ -1,5 +1,6 @@
 //! What the system's signals ask for.
 
+use crate::messages::serve as texts;
 use async_signal::{Signal, Signals as Stream};
 use futures_lite::StreamExt;
 use std::io;
@@ -45,7 +46,7 @@ impl Signals {
                 #[cfg(unix)]
                 Some(Ok(Signal::Usr1)) => return Request::ToggleDebug,
                 Some(Ok(_)) => return Request::End,
-                Some(Err(error)) => tracing::warn!("a signal could not be read: {error}"),
+                Some(Err(error)) => tracing::warn!("{}", texts::signal_lost(error)),
                 None => std::future::pending().await,
             }
         }

@@ -1,6 +1,7 @@
 //! What systemd, or another service manager that speaks its protocols, is told and hands over: readiness (sd_notify(3)), the
 //! watchdog, and listening sockets (sd_listen_fds(3)). Where none of its variables is set, nothing happens.
 
+use crate::messages::serve as texts;
 use std::{
     net::TcpListener,
     sync::{Arc, OnceLock},
@@ -123,13 +124,10 @@ pub(crate) fn unused_sockets<'a>(
     let unused = handed.iter().filter(|one| !taken(one));
     unused
         .map(|one| {
-            let name = one.name.as_deref().unwrap_or("without a name");
+            let name = one.name.as_deref().unwrap_or(texts::NO_SOCKET_NAME);
             let address = one.socket.local_addr();
             let address = address.map_or_else(|error| error.to_string(), |a| a.to_string());
-            format!(
-                "the service manager handed over a socket ({name}, {address}) that no server takes: give it a server's heading as \
-                 FileDescriptorName, or a server's port; clients that connect there wait in vain"
-            )
+            texts::unused_socket(name, address)
         })
         .collect()
 }
@@ -145,7 +143,7 @@ impl Handed {
 
 #[cfg(unix)]
 mod protocol {
-    use super::Handed;
+    use super::{Handed, texts};
     use sd_notify::NotifyState;
     use std::{env, sync::Arc, sync::atomic::AtomicBool, sync::atomic::Ordering, time::Duration};
 
@@ -174,7 +172,7 @@ mod protocol {
                 sd_notify::notify(&[
                     NotifyState::Reloading,
                     now,
-                    NotifyState::Status("reading the configuration again"),
+                    NotifyState::Status(texts::READING_AGAIN),
                 ])
             }),
             State::Stopping(status) => {
@@ -186,9 +184,7 @@ mod protocol {
         if let Err(error) = sent
             && !FAILED.swap(true, Ordering::Relaxed)
         {
-            tracing::warn!(
-                "the service manager at NOTIFY_SOCKET cannot be told how the service is: {error}"
-            );
+            tracing::warn!("{}", texts::service_manager_unreachable(error));
         }
     }
 
@@ -210,10 +206,7 @@ mod protocol {
                     socket: Arc::new(socket),
                 }),
                 Ok(None) => {}
-                Err(error) => problems.push(format!(
-                    "socket {} that the service manager handed over cannot be used: {error}: ListenStream= must name a TCP address",
-                    index + 1
-                )),
+                Err(error) => problems.push(texts::bad_socket(index + 1, error)),
             }
         }
         (handed, problems)

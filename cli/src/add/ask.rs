@@ -1,6 +1,7 @@
 //! Questions at the terminal.
 
 use super::Failure;
+use crate::messages::add as texts;
 use proxy_proto::Secret;
 use std::io::{self, BufRead, IsTerminal, Read, Write};
 use zeroize::Zeroizing;
@@ -76,11 +77,7 @@ impl Terminal {
 
 /// The secret in the first line of standard input.
 pub(super) fn secret_from_input() -> Result<Secret, Failure> {
-    secret(&line()?).ok_or_else(|| {
-        Failure::Wrong(
-            "--client-secret-stdin: standard input has no secret in its first line".to_owned(),
-        )
-    })
+    secret(&line()?).ok_or_else(|| Failure::Wrong(texts::NO_SECRET_ON_INPUT.to_owned()))
 }
 
 fn secret(text: &str) -> Option<Secret> {
@@ -99,5 +96,5 @@ fn line() -> Result<Zeroizing<String>, Failure> {
 }
 
 fn broken(error: &io::Error) -> Failure {
-    Failure::Failed(format!("the terminal cannot be used: {error}"))
+    Failure::Failed(texts::terminal_gone(error))
 }

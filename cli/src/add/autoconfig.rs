@@ -5,6 +5,7 @@ use super::{
     ask::Terminal,
     gather::{Endpoints, Remote},
 };
+use crate::messages::add as texts;
 use oauth::transport::{Http, Request, Transport};
 use proxy_proto::Protocol;
 use roxmltree::{Document, Node, ParsingOptions};
@@ -41,10 +42,8 @@ pub(super) fn look_up(
     let http = Http::with_timeouts(PATIENCE, PATIENCE).map_err(|e| Failure::Failed(e.0))?;
     let mut troubles = Vec::new();
     for place in places {
-        terminal.progress(&format!(
-            "Asking {place} (at most {} seconds) …\n",
-            PATIENCE.as_secs()
-        ));
+        let asking = texts::asking(place, PATIENCE.as_secs());
+        terminal.progress(&format!("{asking}\n"));
         let request = Request {
             url: place.clone(),
             form: None,
@@ -57,16 +56,13 @@ pub(super) fn look_up(
                     Err(why) => why,
                 }
             }
-            Ok(answer) => format!("HTTP {}", answer.status),
+            Ok(answer) => texts::http_status(answer.status),
             Err(error) => error.0,
         };
         troubles.push(format!("{place}: {trouble}"));
     }
-    Err(Failure::Failed(format!(
-        "no autoconfig document could be had ({}): name the servers with --imap-server and --smtp-server, and the provider with \
-         --preset or --permission-url, --token-url and --scope",
-        troubles.join("; ")
-    )))
+    let text = texts::no_autoconfig(troubles.join("; "));
+    Err(Failure::Failed(text))
 }
 
 fn read(text: &str, domain: &str) -> Result<Found, String> {
@@ -74,11 +70,10 @@ fn read(text: &str, domain: &str) -> Result<Found, String> {
         nodes_limit: MOST_NODES,
         ..ParsingOptions::default()
     };
-    let document = Document::parse_with_options(text, options)
-        .map_err(|error| format!("no autoconfig document ({error})"))?;
+    let document = Document::parse_with_options(text, options).map_err(texts::no_document)?;
     let root = document.root_element();
     if root.tag_name().name() != "clientConfig" {
-        return Err("no autoconfig document (its root is no clientConfig)".to_owned());
+        return Err(texts::no_document(texts::NO_CLIENT_CONFIG));
     }
     let mut found = Found::default();
     for node in root.descendants().filter(Node::is_element) {
@@ -89,7 +84,7 @@ fn read(text: &str, domain: &str) -> Result<Found, String> {
         }
     }
     match found.servers.is_empty() {
-        true => Err("the autoconfig document names no server with TLS".to_owned()),
+        true => Err(texts::NO_SERVER_WITH_TLS.to_owned()),
         false => Ok(found),
     }
 }

@@ -5,6 +5,7 @@ use super::{
     ask::{self, Terminal},
     autoconfig, plan,
 };
+use crate::messages::{add as texts, sentence};
 use oauth::{
     presets::{ClientSecret, Preset},
     settings::check_login_name,
@@ -69,10 +70,7 @@ pub(super) fn wish(
             Some(preset) => Some(preset),
             None => {
                 let names: Vec<_> = Preset::all().iter().map(|preset| preset.name).collect();
-                return wrong(format!(
-                    "there is no preset {name}: they are {}",
-                    names.join(", ")
-                ));
+                return wrong(texts::no_preset(name, names.join(", ")));
             }
         },
         None => Preset::of_domain(&domain),
@@ -106,7 +104,7 @@ pub(super) fn wish(
             }
             // Somebody is there who may know them.
             Err(Failure::Failed(why)) if terminal.is_there() => {
-                terminal.show(&format!("{why}.\n"))?;
+                terminal.show(&format!("{}\n", sentence(&why)))?;
             }
             Err(Failure::Wrong(_)) if terminal.is_there() => {}
             Err(failure) => return Err(failure),
@@ -121,14 +119,12 @@ pub(super) fn wish(
         }
     }
     if protocols.is_empty() {
-        return wrong("no server was named: nothing is set up");
+        return wrong(texts::NO_SERVER_NAMED);
     }
     remotes.retain(|remote| protocols.contains(&remote.protocol));
     if let Some(protocol) = protocols.iter().find(|one| missing(&remotes, one)) {
-        let (name, lower) = (protocol.name(), protocol.name().to_lowercase());
-        return wrong(format!(
-            "no {name} server is known for {domain}: name it with --{lower}-server HOST:PORT, or leave it out with --protocols"
-        ));
+        let text = texts::no_server_known(protocol.name(), domain, option(*protocol));
+        return wrong(text);
     }
     let preset = preset.or_else(|| {
         let mut hosts = remotes.iter().map(|remote| remote.host.as_str());
@@ -158,13 +154,13 @@ pub(super) fn wish(
 fn address(options: &AddArgs, existing: &[u8], terminal: &mut Terminal) -> Result<String, Failure> {
     let address = match &options.address {
         Some(address) => Some(address.clone()),
-        None => terminal.answer("Mail address")?,
+        None => terminal.answer(texts::ASK_ADDRESS)?,
     };
     let Some(address) = address else {
-        return wrong("which account? Name its mail address: emailproxy add you@example.com");
+        return wrong(texts::WHICH_ACCOUNT);
     };
     if let Err(why) = check_login_name(&address) {
-        return wrong(format!("{address} cannot be an account's address: {why}"));
+        return wrong(texts::bad_account_address(address, why));
     }
     // Told before anything is asked.
     plan::refuse_known(existing, &address)?;
@@ -201,13 +197,19 @@ fn named(options: &AddArgs) -> Result<Vec<Remote>, Failure> {
         };
         match remote(protocol, text) {
             Ok(remote) => remotes.push(remote),
-            Err(why) => {
-                let name = protocol.name().to_lowercase();
-                return wrong(format!("--{name}-server {text}: {why}"));
-            }
+            Err(why) => return wrong(texts::bad_argument(option(protocol), text, why)),
         }
     }
     Ok(remotes)
+}
+
+/// The option that names a server.
+fn option(protocol: Protocol) -> &'static str {
+    match protocol {
+        Protocol::Imap => "--imap-server",
+        Protocol::Pop => "--pop-server",
+        Protocol::Smtp => "--smtp-server",
+    }
 }
 
 /// A server from `HOST:PORT`.
@@ -215,10 +217,7 @@ fn remote(protocol: Protocol, text: &str) -> Result<Remote, String> {
     let parts = text.rsplit_once(':');
     let port = parts.and_then(|(_, port)| port.parse().ok());
     let (Some((host, _)), Some(port @ 1_u16..)) = (parts, port) else {
-        return Err(format!(
-            "write a host name and a port, such as {}",
-            example(protocol)
-        ));
+        return Err(texts::write_host_and_port(example(protocol)));
     };
     Ok(Remote {
         protocol,
@@ -241,9 +240,8 @@ fn example(protocol: Protocol) -> &'static str {
 
 /// A server as it is typed at the terminal; `None` where nobody is there, or nothing is typed.
 fn asked_server(protocol: Protocol, terminal: &mut Terminal) -> Result<Option<Remote>, Failure> {
-    let (name, example) = (protocol.name(), example(protocol));
+    let question = texts::ask_server(protocol.name(), example(protocol));
     loop {
-        let question = format!("{name} server and port, such as {example} (empty for none)");
         let Some(answer) = terminal.answer(&question)? else {
             return Ok(None);
         };
@@ -264,19 +262,11 @@ fn looked_up(
         return autoconfig::look_up(std::slice::from_ref(url), domain, terminal);
     }
     let places = autoconfig::places(domain);
-    let agreed = options.yes
-        || terminal.is_there()
-            && terminal.agrees(&format!(
-                "The provider of {domain} is not known. Look its servers up at autoconfig.{domain}, {domain} and \
-                 autoconfig.thunderbird.net?"
-            ))?;
+    let agreed = options.yes || terminal.is_there() && terminal.agrees(&texts::ask_look_up(domain))?;
     if agreed {
         return autoconfig::look_up(&places, domain, terminal);
     }
-    wrong(format!(
-        "the provider of {domain} is not known: name it with --preset, or its servers with --imap-server and --smtp-server; --yes \
-         looks them up (autoconfig)"
-    ))
+    wrong(texts::provider_unknown(domain))
 }
 
 fn complete_endpoints(
@@ -293,12 +283,7 @@ fn complete_endpoints(
                 true => match preset.device_url {
                     Some(url) => url,
                     None if options.permission_url.is_some() => "",
-                    None => {
-                        return wrong(format!(
-                            "{} has no device codes for mail: leave --device out",
-                            preset.title
-                        ));
-                    }
+                    None => return wrong(texts::no_device_codes(preset.title)),
                 },
             };
             let tenant = |url: &str| match &options.tenant {
@@ -318,7 +303,7 @@ fn complete_endpoints(
             .as_ref()
             .is_some_and(|known| known.token_url.contains("microsoftonline"))
     {
-        return wrong("--tenant is for Microsoft's accounts: outlook and office365");
+        return wrong(texts::TENANT_OF_OTHERS);
     }
     let mut told = false;
     let mut of = |given: &Option<String>, known: Option<&String>, option: &str| {
@@ -327,29 +312,21 @@ fn complete_endpoints(
             return Ok(known.clone());
         }
         if terminal.is_there() && !std::mem::replace(&mut told, true) {
-            terminal.show(
-                "The provider's OAuth addresses are not known. Its documents name them; many providers have them at\n\
-                 https://PROVIDER/.well-known/openid-configuration.\n",
-            )?;
+            terminal.show(&format!("{}\n", texts::ADDRESSES_UNKNOWN))?;
         }
         let question = match option {
-            "--permission-url" if options.device => {
-                "Where device codes are issued (device_authorization_endpoint)"
-            }
-            "--permission-url" => "Where its users approve (authorization_endpoint)",
-            "--token-url" => "Where it issues tokens (token_endpoint)",
-            _ => "The scope for mail, such as https://mail.example.com/ offline_access",
+            "--permission-url" if options.device => texts::ASK_DEVICE_URL,
+            "--permission-url" => texts::ASK_PERMISSION_URL,
+            "--token-url" => texts::ASK_TOKEN_URL,
+            _ => texts::ASK_SCOPE,
         };
         while let Some(answer) = terminal.answer(question)? {
             if option == "--scope" || Url::parse(&answer).is_ok() {
                 return Ok(answer);
             }
-            terminal.show("This is no URL; it begins with https://.\n")?;
+            terminal.show(&format!("{answer}: {}\n", texts::NO_URL))?;
         }
-        wrong(format!(
-            "the provider's addresses are not known: name them with --permission-url, --token-url and --scope ({option} is \
-             missing), or name a --preset"
-        ))
+        wrong(texts::addresses_missing(option))
     };
     let known = known.as_ref();
     let endpoints = Endpoints {
@@ -370,7 +347,7 @@ fn complete_endpoints(
         ("--token-url", &endpoints.token_url),
     ] {
         if Url::parse(url).is_err() {
-            return wrong(format!("{option} {url}: this is no URL"));
+            return wrong(texts::bad_argument(option, url, texts::NO_URL));
         }
     }
     Ok(endpoints)
@@ -384,17 +361,14 @@ fn client_id(
     if let Some(id) = &options.client_id {
         return Ok(id.trim().to_owned());
     }
-    let how = preset.map_or("register an application at the provider", |preset| {
-        preset.registration
-    });
+    let how = preset.map_or(texts::REGISTER, |preset| preset.registration);
     if terminal.is_there() {
-        terminal.show(&format!("A client id is needed: {how}.\n"))?;
+        let wanted = sentence(&texts::client_id_wanted(how));
+        terminal.show(&format!("{wanted}\n"))?;
     }
-    match terminal.answer("Client id")? {
+    match terminal.answer(texts::ASK_CLIENT_ID)? {
         Some(id) => Ok(id),
-        None => wrong(format!(
-            "a client id is needed: {how}; then name it with --client-id"
-        )),
+        None => wrong(texts::client_id_missing(how)),
     }
 }
 
@@ -411,12 +385,10 @@ fn client_secret(
     match kind {
         ClientSecret::Never => Ok(None),
         ClientSecret::Perhaps if options.client_id.is_some() => Ok(None),
-        ClientSecret::Perhaps => terminal.secret("Client secret (empty if it has none)"),
-        ClientSecret::Always => match terminal.secret("Client secret")? {
+        ClientSecret::Perhaps => terminal.secret(texts::ASK_CLIENT_SECRET_IF_ANY),
+        ClientSecret::Always => match terminal.secret(texts::ASK_CLIENT_SECRET)? {
             Some(secret) => Ok(Some(secret)),
-            None => wrong(
-                "this provider's clients have a secret: give it with --client-secret-stdin in the first line of standard input",
-            ),
+            None => wrong(texts::CLIENT_SECRET_MISSING),
         },
     }
 }

@@ -4,7 +4,7 @@ use super::{
     Failure,
     gather::{Wanted, Wish},
 };
-use crate::args::Args;
+use crate::{args::Args, messages::add as texts};
 use oauth::{
     document::{Document, Unwritable},
     settings::{Server, Settings},
@@ -38,7 +38,7 @@ const LISTEN: &str = "127.0.0.1";
 fn parsed(existing: &[u8]) -> Result<Document, Failure> {
     Document::parse(existing).map_err(|errors| {
         let first = errors.first().map(ToString::to_string).unwrap_or_default();
-        Failure::Wrong(format!("the configuration cannot be read: {first}"))
+        Failure::Wrong(texts::configuration_unreadable(first))
     })
 }
 
@@ -51,11 +51,10 @@ fn known(document: &Document, address: &str) -> Result<(), Failure> {
     let folded = address.to_lowercase();
     let mut sections = document.sections();
     match sections.find(|section| section.name().to_lowercase() == folded) {
-        Some(section) => Err(Failure::Wrong(format!(
-            "the account {} is there already, in line {}: edit it there, or remove its section first",
-            section.name(),
-            section.line()
-        ))),
+        Some(section) => {
+            let text = texts::account_is_there(section.name(), section.line());
+            Err(Failure::Wrong(text))
+        }
         None => Ok(()),
     }
 }
@@ -119,7 +118,7 @@ impl Plan {
         let mut problems = loaded.problems.iter();
         let why = problems.find(|problem| problem.section.as_deref().is_some_and(ours));
         Err(Failure::Wrong(why.map_or_else(
-            || "the account could not be used".to_owned(),
+            || texts::ACCOUNT_UNUSABLE.to_owned(),
             |problem| problem.text.clone(),
         )))
     }
@@ -131,7 +130,7 @@ impl Plan {
     /// Makes the change, unless the file has got such an account or server meanwhile.
     pub(super) fn insert(&self, document: &mut Document) -> Result<(), Failure> {
         known(document, &self.address)?;
-        let failed = |error: Unwritable| Failure::Wrong(format!("this cannot be written: {error}"));
+        let failed = |error: Unwritable| Failure::Wrong(texts::cannot_be_written(error));
         let servers = |name: &str| {
             let mut protocols = ["IMAP-", "POP-", "SMTP-"].iter();
             protocols.any(|protocol| name.starts_with(protocol))
@@ -185,7 +184,7 @@ impl Plan {
 
     /// The mail program's settings, and the next steps.
     pub(super) fn advice(&self, args: &Args) -> String {
-        let mut text = String::from("\nSettings for the mail program:\n");
+        let mut text = format!("\n{}\n", texts::SETTINGS);
         for server in &self.servers {
             let direction = match server.protocol {
                 Protocol::Imap | Protocol::Pop => "incoming",
@@ -195,42 +194,34 @@ impl Plan {
                 "::" | "0.0.0.0" => LISTEN,
                 address => address,
             };
-            let _ = writeln!(
-                text,
-                "  {} ({direction}): host {host}, port {}, connection security {}, authentication \"normal password\"{}",
-                server.protocol.name(),
+            let protocol = server.protocol.name();
+            let settings = texts::settings_of_server(
+                protocol,
+                direction,
+                host,
                 server.local_port,
                 server.security,
-                match server.new {
-                    Some(_) => String::new(),
-                    None => format!(" (the server [{}] that was there)", server.heading),
-                }
             );
+            let settings = match server.new {
+                Some(_) => settings,
+                None => texts::settings_of_old_server(settings, &server.heading),
+            };
+            let _ = writeln!(text, "  {settings}");
         }
-        let _ = writeln!(
-            text,
-            "  user name: {}\n  password: one of your own choice, the same for each of these; it encrypts what is saved, and the \
-             provider never sees it",
-            self.address
-        );
+        let user_name = texts::settings_user_name(&self.address);
+        let _ = writeln!(text, "  {user_name}\n  {}", texts::SETTINGS_PASSWORD);
         let mut options = String::new();
         if args.config_file.as_os_str() != "emailproxy.config" {
             options = format!(" --config-file {}", args.config_file.display());
         }
         text.push_str("\nNext:\n");
         let steps = [
-            (
-                " check --connect".to_owned(),
-                "looks whether servers and provider answer",
-            ),
+            (" check --connect".to_owned(), texts::NEXT_CHECK),
             (
                 format!(" authorise {}", self.address),
-                "gets your approval (or let the mail program look for mail)",
+                texts::NEXT_AUTHORISE,
             ),
-            (
-                String::new(),
-                "serves; a proxy that runs already takes the change over by SIGHUP",
-            ),
+            (String::new(), texts::NEXT_SERVE),
         ];
         let width = steps.iter().map(|(step, _)| step.chars().count()).max();
         let width = width.unwrap_or_default();
@@ -274,9 +265,7 @@ fn planned(
     }
     let local_port = match wanted.local_port {
         Some(port) if taken.contains(&port) => {
-            return Err(Failure::Wrong(format!(
-                "port {port} is another server's in this configuration: choose another one"
-            )));
+            return Err(Failure::Wrong(texts::port_of_another(port)));
         }
         Some(port) => port,
         None => free_port(wanted.usual_port, taken)?,
@@ -313,9 +302,7 @@ fn free_port(usual: u16, taken: &HashSet<u16>) -> Result<u16, Failure> {
     let free = |port: &u16| {
         !taken.contains(port) && TcpListener::bind((Ipv4Addr::LOCALHOST, *port)).is_ok()
     };
-    (usual..=u16::MAX).find(free).ok_or_else(|| {
-        Failure::Failed(format!(
-            "no local port from {usual} on is free: name one with --imap-port, --pop-port or --smtp-port"
-        ))
-    })
+    (usual..=u16::MAX)
+        .find(free)
+        .ok_or_else(|| Failure::Failed(texts::no_free_port(usual)))
 }

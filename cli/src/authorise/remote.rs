@@ -9,6 +9,7 @@ use crate::{
         Client,
         wire::{Progress, Waits},
     },
+    messages::control as texts,
 };
 use oauth::consent::{CodeRequest, Consent, ConsentError, DeviceRequest, Shown, Who};
 use proxy_proto::Secret;
@@ -26,7 +27,7 @@ pub(super) async fn authorise(
     account: &str,
     fresh: bool,
 ) -> Result<String, Failure> {
-    let trouble = |error: io::Error| failed(format!("the running proxy does not answer: {error}"));
+    let trouble = |error: io::Error| failed(texts::proxy_does_not_answer(error));
     let told = client.accounts().await.map_err(trouble)?;
     let known = told
         .accounts
@@ -54,7 +55,7 @@ pub(super) async fn authorise(
             Progress::Refused(text) | Progress::Trouble(text) => return Err(failed(text)),
         }
     }
-    Err(failed("the running proxy has ended meanwhile".to_owned()))
+    Err(failed(texts::PROXY_HAS_ENDED.to_owned()))
 }
 
 /// The proxy has its own receiver: this end listens only where that is asked for, and reads only where somebody may type.

@@ -1,7 +1,7 @@
 //! `--connect`: each server once, each address of a provider once, side by side.
 
 use super::certificate::{End, SOON};
-use crate::proxy;
+use crate::{messages::check as texts, proxy};
 use oauth::{
     settings::{Account, FlowKind, Settings},
     transport::{Http, Request, Transport, TransportError},
@@ -117,8 +117,6 @@ pub(super) fn all(settings: &Settings) -> (Vec<Reached>, Vec<Answered>) {
     (servers.into_iter().map(|one| one.0).collect(), providers)
 }
 
-const SILENT: &str = "no answer in time";
-
 /// One job for each server that is connected to in its own way.
 fn servers(
     settings: &Settings,
@@ -149,7 +147,7 @@ fn servers(
         let reached = Reached {
             headings: vec![server.heading.to_string()],
             server: format!("{}:{}", server.server_address, server.server_port),
-            outcome: Err(SILENT.to_owned()),
+            outcome: Err(texts::SILENT.to_owned()),
         };
         found.push((reached, server.protocol, server.server_starttls));
     }
@@ -168,8 +166,8 @@ fn providers(settings: &Settings, jobs: &mut VecDeque<Job>) -> Vec<Answered> {
                 jobs.push_back(Job::Url(found.len(), url.clone(), endpoint));
             }
             let outcome = match url.contains("***") {
-                true => "a placeholder of the sample stands in it: fill it in",
-                false => SILENT,
+                true => texts::PLACEHOLDER,
+                false => texts::SILENT,
             };
             found.push(Answered {
                 option,
@@ -263,13 +261,9 @@ fn reply(endpoint: Endpoint, status: u16, body: &[u8]) -> Reply {
     let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.');
     let error = error.filter(|code| code.len() <= 64 && code.chars().all(plain));
     let warning = match endpoint {
-        _ if status >= 500 => Some("the provider has a trouble of its own there: try again later"),
-        Endpoint::Page if matches!(status, 404 | 410) => {
-            Some("there is hardly a page of that address: check its spelling")
-        }
-        Endpoint::Program if error.is_none() => Some(
-            "that is not how OAuth refuses an empty request: this may be another address than the provider's documents name",
-        ),
+        _ if status >= 500 => Some(texts::PROVIDER_IN_TROUBLE),
+        Endpoint::Page if matches!(status, 404 | 410) => Some(texts::NO_SUCH_PAGE),
+        Endpoint::Program if error.is_none() => Some(texts::NOT_OAUTH),
         _ => None,
     };
     Reply {
@@ -298,10 +292,8 @@ impl Progress {
     fn show(&self, done: usize) {
         if self.shown {
             let seconds = self.began.elapsed().as_secs();
-            eprint!(
-                "\r\x1b[Kconnecting: {done} of {} done, {seconds} s",
-                self.total
-            );
+            let text = texts::connecting(done, self.total, seconds);
+            eprint!("\r\x1b[K{text}");
             let _ = io::stderr().flush();
         }
     }
@@ -322,18 +314,13 @@ fn offer(protocol: Protocol, starttls: bool, survey: &Survey) -> Offer {
         let days = end.days();
         offer.certificate = Some((end.date(), days));
         if days < SOON {
-            offer.warnings.push(format!(
-                "its certificate ends in {days} days: logins will fail from then on unless it is renewed"
-            ));
+            offer.warnings.push(texts::its_certificate_ends(days));
         }
     }
     let tokens = ["XOAUTH2", "OAUTHBEARER"];
     let takes_tokens = |name: &String| tokens.iter().any(|token| name.eq_ignore_ascii_case(token));
     if !offer.mechanisms.iter().any(takes_tokens) {
-        offer.warnings.push(
-            "it offers neither XOAUTH2 nor OAUTHBEARER: it may not take tokens at all; check server_address and server_port"
-                .to_owned(),
-        );
+        offer.warnings.push(texts::TAKES_NO_TOKENS.to_owned());
     }
     offer
 }

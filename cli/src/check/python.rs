@@ -1,6 +1,7 @@
 //! Lines that mean something else to the Python tool. `docs/migrating.md` describes the differences.
 
 use super::{Finding, Kind};
+use crate::messages::{check as texts, common};
 use oauth::{
     document::{Document, Entry, Section},
     settings::{FlowKind, Settings, TokenFormat},
@@ -9,24 +10,21 @@ use std::path::Path;
 
 /// Options that the Python tool does not know, and what it does in their absence.
 const OURS: [(&str, &str); 15] = [
-    ("allow_from", "it serves everybody who can reach the port"),
-    ("proxy_protocol", "it takes the header for commands"),
-    ("server_ca_path", "it trusts the system's authorities alone"),
-    ("sasl_user", "it sends the heading"),
-    ("sasl_user_imap", "it sends the heading"),
-    ("sasl_user_pop", "it sends the heading"),
-    ("sasl_user_smtp", "it sends the heading"),
-    ("sasl_mechanism", "it always uses XOAUTH2"),
-    ("token_format", "it always uses its own form"),
+    ("allow_from", texts::SERVES_EVERYBODY),
+    ("proxy_protocol", texts::READS_COMMANDS),
+    ("server_ca_path", texts::TRUSTS_SYSTEM),
+    ("sasl_user", texts::SENDS_HEADING),
+    ("sasl_user_imap", texts::SENDS_HEADING),
+    ("sasl_user_pop", texts::SENDS_HEADING),
+    ("sasl_user_smtp", texts::SENDS_HEADING),
+    ("sasl_mechanism", texts::ONLY_XOAUTH2),
+    ("token_format", texts::OWN_FORM),
     ("console_address", ""),
     ("notify_command", ""),
-    ("max_sessions", "it has no limit"),
-    ("max_sessions_per_address", "it has no limit"),
-    ("outgoing_proxy", "it connects directly"),
-    (
-        "plugins",
-        "its plugins are Python scripts, which have to be rewritten",
-    ),
+    ("max_sessions", texts::NO_LIMIT),
+    ("max_sessions_per_address", texts::NO_LIMIT),
+    ("outgoing_proxy", texts::CONNECTS_DIRECTLY),
+    ("plugins", texts::PYTHON_PLUGINS),
 ];
 
 /// A note for each line that counts otherwise than it did.
@@ -44,7 +42,7 @@ pub(super) fn differences(path: &Path, settings: &Settings) -> Vec<Finding> {
             line: Some(1),
             column: None,
             section: None,
-            text: "the file begins with a byte-order mark: the Python tool refuses it".to_owned(),
+            text: texts::BYTE_ORDER_MARK.to_owned(),
         });
     }
     for section in document.sections() {
@@ -65,26 +63,18 @@ fn of_entry(section: &Section, entry: &Entry) -> Option<String> {
     let on = ["1", "yes", "true", "on"].iter().any(|yes| is(yes));
     let server = |protocols: &[&str]| protocols.iter().any(|p| name.starts_with(p));
     let text = match entry.name() {
-        "server_starttls" if server(&["IMAP-", "POP-"]) && on => {
-            "STARTTLS is used: the Python tool ignores this line and speaks TLS from the first byte"
-        }
+        "server_starttls" if server(&["IMAP-", "POP-"]) && on => texts::STARTTLS_USED,
         "local_starttls" if server(&["IMAP-", "POP-"]) && (on || is("optional")) => {
-            "STARTTLS is offered: the Python tool ignores this line"
+            texts::STARTTLS_OFFERED
         }
-        "local_starttls" if server(&["SMTP-"]) && on => {
-            "logins before STARTTLS are refused: the Python tool serves them; `optional` does so too"
-        }
-        "local_starttls" if server(&["SMTP-"]) && is("optional") => {
-            "the Python tool takes only True or False"
-        }
-        "delete_account_token_on_password_error" if on => {
-            "another password's approval replaces the saved tokens once it has succeeded: the Python tool deletes them at once"
-        }
+        "local_starttls" if server(&["SMTP-"]) && on => texts::STARTTLS_DEMANDED,
+        "local_starttls" if server(&["SMTP-"]) && is("optional") => texts::ONLY_TRUE_OR_FALSE,
+        "delete_account_token_on_password_error" if on => texts::REPLACED_LATER,
         option => {
             let (_, instead) = OURS.iter().find(|(ours, _)| *ours == option)?;
             return Some(match *instead {
-                "" => "the Python tool does not know this option".to_owned(),
-                instead => format!("the Python tool does not know this option: {instead}"),
+                "" => texts::UNKNOWN_OPTION.to_owned(),
+                instead => texts::unknown_option(instead),
             });
         }
     };
@@ -108,8 +98,8 @@ fn of_account(
         && found("use_pkce").is_none()
         && let Some((section, entry)) = found("permission_url")
     {
-        let text = "PKCE is used: the Python tool does so only with `use_pkce = True`";
-        push_once(notes, note(section, entry, text.to_owned()));
+        let text = texts::PKCE_USED.to_owned();
+        push_once(notes, note(section, entry, text));
     }
     let own = |option: &str| {
         let section = document.section(&account.name)?;
@@ -119,9 +109,8 @@ fn of_account(
         && let Some((section, entry)) = own("refresh_token").or_else(|| own("access_token"))
         && entry.value().starts_with("gAAAA")
     {
-        let text = "saved by the Python tool: the first login rewrites it in a form that the Python tool cannot read; \
-                    `token_format = fernet` in [emailproxy] keeps the old one";
-        push_once(notes, note(section, entry, text.to_owned()));
+        let text = texts::SAVED_BY_PYTHON.to_owned();
+        push_once(notes, note(section, entry, text));
     }
 }
 
@@ -139,6 +128,6 @@ fn note(section: &Section, entry: &Entry, text: String) -> Finding {
         line: Some(entry.line()),
         column: Some(entry.column()),
         section: Some(section.name().to_owned()),
-        text: format!("`{}`: {text}", entry.name()),
+        text: common::of_option(entry.name(), text),
     }
 }

@@ -4,6 +4,7 @@ use super::{
     CheckArgs, Finding, Kind,
     connect::{Answered, Offer, Reached},
 };
+use crate::messages::{check as texts, counted};
 use serde_json::{Value, json};
 use std::{
     fmt::Write as _,
@@ -66,20 +67,15 @@ impl Report {
         for one in &self.providers {
             let whose = one.accounts.join(", ");
             let _ = write!(text, "{} {} ({whose}): ", one.option, one.url);
-            let _ = match &one.outcome {
+            let outcome = match &one.outcome {
                 Ok(reply) => match (&reply.warning, &reply.error) {
-                    (Some(warning), _) => {
-                        writeln!(text, "warning: it answers HTTP {}; {warning}", reply.status)
-                    }
-                    (None, Some(error)) => writeln!(
-                        text,
-                        "ok, it answers (HTTP {}, {error}: nothing was asked for)",
-                        reply.status
-                    ),
-                    (None, None) => writeln!(text, "ok, it answers (HTTP {})", reply.status),
+                    (Some(warning), _) => texts::answers_but(reply.status, warning),
+                    (None, Some(code)) => texts::refuses_as_it_should(reply.status, code),
+                    (None, None) => texts::answers(reply.status),
                 },
-                Err(why) => writeln!(text, "FAILED: {}", printable(why)),
+                Err(why) => format!("FAILED: {}", printable(why)),
             };
+            let _ = writeln!(text, "{outcome}");
         }
         let _ = writeln!(text, "{}: {}", file.display(), self.summary());
         text
@@ -87,20 +83,19 @@ impl Report {
 
     fn summary(&self) -> String {
         let mut parts = vec![
-            number(self.servers, "server"),
-            number(self.accounts, "account"),
-            number(self.count(Kind::Error), "error"),
-            number(self.count(Kind::Warning), "warning"),
+            counted(self.servers, "server"),
+            counted(self.accounts, "account"),
+            counted(self.count(Kind::Error), "error"),
+            counted(self.count(Kind::Warning), "warning"),
         ];
         let notes = self.count(Kind::Note);
         if notes > 0 {
-            let lines = number(notes, "line");
-            parts.push(format!("{lines} that the Python tool takes otherwise"));
+            parts.push(texts::taken_otherwise(counted(notes, "line")));
         }
         if !self.reached.is_empty() || !self.providers.is_empty() {
             let total = self.reached.len() + self.providers.len();
             let answering = total - self.unreachable();
-            parts.push(format!("{answering} of {total} connections in order"));
+            parts.push(texts::in_order(answering, total));
         }
         parts.join(", ")
     }
@@ -235,9 +230,4 @@ fn printable(text: &str) -> String {
         }
     }
     line
-}
-
-fn number(count: usize, what: &str) -> String {
-    let s = if count == 1 { "" } else { "s" };
-    format!("{count} {what}{s}")
 }

@@ -5,6 +5,7 @@ use crate::{
     args::{Args, CacheStore},
     consent::words,
     console,
+    messages::{check as texts, common, serve},
     proxy::{self, Unusable},
     scripts,
 };
@@ -61,15 +62,13 @@ fn notify_command(settings: &Settings) -> Option<Problem> {
     match words(settings.options.notify_command.as_deref()?) {
         Err(why) => Some(tell(
             Severity::Error,
-            format!("`{option}` cannot be run: {why}"),
+            common::cannot_be_run(format_args!("`{option}`"), why),
         )),
         Ok(words) => {
             let program = words.first().filter(|program| !is_found(program))?;
             Some(tell(
                 Severity::Warning,
-                format!(
-                    "`{option}`: there is no program {program} that could be run: write its full path; it is run without a shell"
-                ),
+                texts::no_such_program(option, program),
             ))
         }
     }
@@ -92,7 +91,7 @@ fn is_found(program: &str) -> bool {
 /// Why the server's plugins cannot be loaded.
 fn of_scripts(settings: &Settings, server: &Server, args: &Args) -> Option<Problem> {
     let why = scripts::filters(server, &args.config_file).err()?;
-    let text = format!("{why}; this server is left out");
+    let text = serve::left_out(why);
     Some(settings.problem(Severity::Error, &server.heading, "plugins", text))
 }
 
@@ -109,8 +108,7 @@ fn of_server(
     let config = match proxy::listener(server, trust, false) {
         Ok(config) => config,
         Err((option, text)) => {
-            let text = format!("{text}; this server is left out");
-            return tell(Severity::Error, option, text);
+            return tell(Severity::Error, option, serve::left_out(text));
         }
     };
     if let Some(local) = &server.local_tls
@@ -119,16 +117,10 @@ fn of_server(
         let path = local.certificate.display();
         let days = end.days();
         if days < 0 {
-            let text = format!(
-                "the certificate in {path} ended on {}: mail programs will refuse it, replace it",
-                end.date()
-            );
+            let text = texts::certificate_over(path, end.date());
             tell(Severity::Warning, "local_certificate_path", text);
         } else if days < SOON {
-            let text = format!(
-                "the certificate in {path} ends on {}, in {days} days: renew it",
-                end.date()
-            );
+            let text = texts::certificate_ends(path, end.date(), days);
             tell(Severity::Warning, "local_certificate_path", text);
         }
     }
@@ -194,7 +186,7 @@ fn of_account(settings: &Settings, account: &Account, problems: &mut Vec<Problem
 /// A service account's key in a file of its own.
 fn key_file(path: &Path) -> Result<(), String> {
     let text = fs::read_to_string(path).map(Zeroizing::new);
-    let text = text.map_err(|error| format!("{} cannot be read: {error}", path.display()))?;
+    let text = text.map_err(|error| common::cannot_be_read(path.display(), error))?;
     match ServiceAccountKey::parse(&Secret::new(text.as_str())) {
         Ok(_) => Ok(()),
         Err(error) => Err(format!("{}: {error}", path.display())),
@@ -242,38 +234,31 @@ fn look_at_store(args: &Args, mut tell: impl FnMut(Severity, String)) {
                 .filter(|folder| !folder.as_os_str().is_empty());
             let folder = folder.unwrap_or(Path::new("."));
             if !folder.is_dir() {
-                let text = format!(
-                    "tokens cannot be saved in {}: the folder {} does not exist",
-                    path.display(),
-                    folder.display()
-                );
+                let text = texts::no_folder_for_tokens(path.display(), folder.display());
                 tell(Severity::Error, text);
             } else if let Err(error) = may_create_in(folder) {
-                let text = format!(
-                    "tokens cannot be saved in {}: the folder {} cannot be written ({error}): make it writable for the proxy, or keep \
-                     tokens elsewhere with --cache-store",
+                let text = texts::folder_not_writable(
                     path.display(),
-                    folder.display()
+                    folder.display(),
+                    error,
+                    texts::WRITABLE_OR_ELSEWHERE,
                 );
                 tell(Severity::Warning, text);
             }
             return;
         }
         Err(error) => {
-            let text = format!("{} cannot be read: {error}", path.display());
+            let text = common::cannot_be_read(path.display(), error);
             return tell(Severity::Error, text);
         }
     }
     // Nothing is written, and nothing is cut off.
     if let Err(error) = OpenOptions::new().append(true).open(path) {
-        let hint = match &args.cache_store {
-            None => ", or keep tokens elsewhere with --cache-store",
-            Some(_) => "",
+        let cure = match &args.cache_store {
+            None => texts::WRITABLE_OR_ELSEWHERE,
+            Some(_) => texts::WRITABLE,
         };
-        let text = format!(
-            "tokens are saved in {}, which cannot be written ({error}): make it writable for the proxy{hint}",
-            path.display()
-        );
+        let text = texts::tokens_not_writable(path.display(), error, cure);
         tell(Severity::Warning, text);
     }
 }

@@ -1,5 +1,6 @@
 //! Where a redirect URI is received: addresses, ports and `Host` headers.
 
+use crate::messages::consent as texts;
 use std::{
     io,
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, ToSocketAddrs},
@@ -19,8 +20,8 @@ pub(super) fn parse(uri: &str) -> Result<Url, String> {
     };
     match url {
         Ok(url) if matches!(url.scheme(), "http" | "https") && url.has_host() => Ok(url),
-        Ok(_) => Err(format!("`{uri}` is not an http address")),
-        Err(error) => Err(format!("`{uri}` is not an http address ({error})")),
+        Ok(_) => Err(texts::no_http_address(uri)),
+        Err(error) => Err(texts::no_http_address_because(uri, error)),
     }
 }
 

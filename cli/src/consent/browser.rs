@@ -1,6 +1,7 @@
 //! Opens the system's browser by itself.
 
 use super::{WaitingConsent, address, program};
+use crate::messages::consent as texts;
 use std::{
     collections::HashMap,
     env,
@@ -31,8 +32,8 @@ impl Browser {
         let account = consent.account.clone();
         smol::spawn(async move {
             match program::start(&words, TIME).await {
-                Ok(()) => debug!(%account, "the browser was opened"),
-                Err(why) => warn!(%account, "the browser could not be opened: {why}; open the address by hand"),
+                Ok(()) => debug!(%account, "{}", texts::BROWSER_OPENED),
+                Err(why) => warn!(%account, "{}", texts::browser_not_opened(why)),
             }
         })
         .detach();

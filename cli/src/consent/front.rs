@@ -9,6 +9,7 @@ use super::{
     terminal::Back,
     waiting::Place,
 };
+use crate::messages::consent as texts;
 use async_io::Timer;
 use futures_lite::{FutureExt, future};
 use oauth::consent::{
@@ -124,9 +125,8 @@ impl Consent for Front {
             let expires_in = request.expires_in;
             let late = async {
                 Timer::after(expires_in).await;
-                Err(ConsentError::Unable(format!(
-                    "nobody gave permission for {} within {} seconds; check mail again to start over",
-                    request.who.account,
+                Err(ConsentError::Unable(texts::nobody_answered(
+                    &request.who.account,
                     expires_in.as_secs(),
                 )))
             };
@@ -178,9 +178,7 @@ impl Front {
             ..
         } = self;
         if waiting.is_full() {
-            return Err(ConsentError::Unable(
-                "too many sign-ins are waiting already; try again in ten minutes".into(),
-            ));
+            return Err(ConsentError::Unable(texts::TOO_MANY_WAIT.into()));
         }
         let mut unheard = None;
         let listening = match way {
@@ -259,9 +257,8 @@ impl Front {
         let asker = std::mem::replace(&mut answer.outcome, outcome);
         let (terminal, account) = (self.terminal.clone(), who.account.clone());
         smol::spawn(async move {
-            let outcome = outcomes.recv().await.unwrap_or_else(|_| {
-                Err("the proxy could not finish it; its log has the details".to_owned())
-            });
+            let outcome = outcomes.recv().await;
+            let outcome = outcome.unwrap_or_else(|_| Err(texts::NOT_FINISHED.to_owned()));
             terminal.tell(&account, &outcome);
             let _ = asker.try_send(outcome);
         })
@@ -286,9 +283,13 @@ impl Front {
         let circumstances = circumstances(who);
         let (account, url) = (&who.account, shown.url());
         match code {
-            None => info!("{account} needs your permission ({circumstances}); open {url}"),
+            None => info!(
+                "{}",
+                texts::needs_permission(account, circumstances, url)
+            ),
             Some(code) => info!(
-                "{account} needs your permission ({circumstances}); enter the code {code} at {url}"
+                "{}",
+                texts::needs_code(account, circumstances, code, url)
             ),
         }
         if let Some(also) = &self.announce {

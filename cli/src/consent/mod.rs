@@ -23,6 +23,7 @@ pub use receiver::Receiver;
 pub use terminal::Terminal;
 pub use waiting::{Ask, Attendance, Waiting, WaitingConsent};
 
+use crate::messages::consent as texts;
 use oauth::consent::Who;
 use proxy_proto::Secret;
 use subtle::ConstantTimeEq;
@@ -51,18 +52,16 @@ fn belonging_to<'a>(states: impl Iterator<Item = &'a Secret>, given: &str) -> Op
 }
 
 /// What every surface says about a login that waits: where it comes from, and whether its password is a new one.
-fn circumstances(who: &Who) -> String {
-    let mut text = match who.client {
-        Some(client) if who.user != who.account => format!("login as {} from {client}", who.user),
-        Some(client) => format!("login from {client}"),
-        None => "asked for at the command line".to_owned(),
+pub(crate) fn circumstances(who: &Who) -> String {
+    let text = match who.client {
+        Some(client) if who.user != who.account => texts::login_as(&who.user, client),
+        Some(client) => texts::login_from(client),
+        None => texts::AT_COMMAND_LINE.to_owned(),
     };
-    if who.password_differs {
-        text.push_str(
-            ", with a password that differs from the saved one: approve only if this is you",
-        );
+    match who.password_differs {
+        true => texts::with_another_password(text),
+        false => text,
     }
-    text
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@ use super::{
     Ask, WaitingConsent, circumstances,
     program::{self, one_line, run},
 };
+use crate::messages::{consent as texts, sentence};
 use oauth::settings::Options;
 use smol::lock::Semaphore;
 use std::{
@@ -38,7 +39,7 @@ impl Notifier {
     pub(super) fn configure(&self, options: &Options) {
         let words = options.notify_command.as_deref().map(program::words);
         if let Some(Err(why)) = &words {
-            error!("notify_command is not run: {why}");
+            error!("{}", texts::notify_command_is_none(why));
         }
         *self.words.lock().unwrap_or_else(PoisonError::into_inner) = words.and_then(Result::ok);
     }
@@ -53,17 +54,17 @@ impl Notifier {
         let Some(words) = words else { return };
         let account = consent.account.clone();
         let Some(permit) = self.running.try_acquire_arc() else {
-            warn!(%account, "notify_command is not run: {AT_ONCE} of it are running");
+            warn!(%account, "{}", texts::notify_command_runs(AT_ONCE));
             return;
         };
         let environment = environment(consent);
         smol::spawn(async move {
             match run(&words, &environment, TIME).await {
                 Ok(output) if output.trim().is_empty() => {
-                    debug!(%account, "notify_command was run")
+                    debug!(%account, "{}", texts::NOTIFY_COMMAND_RUN)
                 }
-                Ok(output) => info!(%account, "notify_command: {}", one_line(&output)),
-                Err(why) => warn!(%account, "notify_command: {why}"),
+                Ok(output) => info!(%account, "{}", texts::notify_command(one_line(&output))),
+                Err(why) => warn!(%account, "{}", texts::notify_command(why)),
             }
             drop(permit);
         })
@@ -103,16 +104,16 @@ fn environment(consent: &WaitingConsent) -> Vec<(&'static str, String)> {
 
 /// Shows a notification on the desktop. It holds no address: others may look at the screen.
 pub(super) fn on_desktop(consent: &WaitingConsent) {
-    let title = format!("{} needs your permission", consent.account);
-    let mut body = circumstances(&consent.who());
-    body.push_str(match &consent.kind {
-        Ask::Browser { .. } => ". The proxy's log and its web console show the page to open.",
-        Ask::Device { .. } => ". The proxy's log and its web console show the page and the code.",
-    });
-    let words = notification(&title, &body);
+    let title = texts::notification_title(&consent.account);
+    let circumstances = circumstances(&consent.who());
+    let body = match &consent.kind {
+        Ask::Browser { .. } => texts::notification(circumstances),
+        Ask::Device { .. } => texts::notification_of_code(circumstances),
+    };
+    let words = notification(&title, &sentence(&body));
     smol::spawn(async move {
         if let Err(why) = run(&words, &[], TIME).await {
-            debug!("no notification on the desktop: {why}");
+            debug!("{}", texts::no_notification(why));
         }
     })
     .detach();

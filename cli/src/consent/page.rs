@@ -1,6 +1,7 @@
 //! The pages that the browser ends on: self-contained, without scripts, light or dark as the browser prefers.
 
 use super::circumstances;
+use crate::messages::{common, consent as texts, sentence};
 use http_body_util::Full;
 use hyper::{
     Response, StatusCode,
@@ -15,23 +16,20 @@ pub(super) type Page = Response<Full<Bytes>>;
 /// The token was obtained.
 pub(super) fn success(who: &Who, granted: &Granted) -> Page {
     let account = &who.account;
-    let text = format!("{account} can now be used from your mail program.");
     match &granted.other_person {
         None => html(
             StatusCode::OK,
-            "Signed in",
-            &text,
-            "You can close this page.",
+            texts::PAGE_SIGNED_IN,
+            &sentence(&texts::usable_now(account)),
+            &sentence(texts::CLOSE_THE_PAGE),
             Some(who),
         ),
         Some(other) => html(
             StatusCode::OK,
-            "Signed in, by somebody else",
-            &format!("The provider says that {other} approved, not {account}. {text}"),
-            &format!(
-                "If that is not what you meant, sign out at the provider and approve again as {account}: \
-                 emailproxy authorise --fresh {account}"
-            ),
+            texts::PAGE_SIGNED_IN_BY,
+            &texts::usable_now_by(account, other),
+            // No full stop: its end is a command.
+            &texts::approve_again(account),
             Some(who),
         ),
     }
@@ -41,9 +39,9 @@ pub(super) fn success(who: &Who, granted: &Granted) -> Page {
 pub(super) fn failure(who: &Who, why: &str) -> Page {
     html(
         StatusCode::BAD_GATEWAY,
-        "Not signed in",
-        &format!("{} is not signed in: {why}", who.account),
-        "Check mail again in your mail program to start over; the proxy's log has the details.",
+        texts::PAGE_NOT_SIGNED_IN,
+        &sentence(&texts::not_signed_in(&who.account, why)),
+        &sentence(texts::START_OVER),
         Some(who),
     )
 }
@@ -52,31 +50,29 @@ pub(super) fn failure(who: &Who, why: &str) -> Page {
 pub(super) fn refused(why: &str) -> Page {
     html(
         StatusCode::BAD_REQUEST,
-        "Not accepted",
-        why,
-        "If the sign-in was finished already, close this page. Otherwise check mail again in your mail program to start over.",
+        texts::PAGE_NOT_ACCEPTED,
+        &sentence(why),
+        texts::CLOSE_OR_START_OVER,
         None,
     )
 }
 
 /// Anything else that a browser asks for, such as an icon.
 pub(super) fn not_found() -> Page {
-    plain(StatusCode::NOT_FOUND, "There is nothing here.\n")
+    plain(StatusCode::NOT_FOUND, common::NOTHING_HERE)
 }
 
 /// Another method than GET.
 pub(super) fn wrong_method() -> Page {
-    let mut page = plain(
-        StatusCode::METHOD_NOT_ALLOWED,
-        "Only GET is answered here.\n",
-    );
+    let mut page = plain(StatusCode::METHOD_NOT_ALLOWED, common::ONLY_GET);
     page.headers_mut()
         .insert(header::ALLOW, HeaderValue::from_static("GET"));
     page
 }
 
-fn plain(status: StatusCode, text: &'static str) -> Page {
-    finish(status, "text/plain; charset=utf-8", text.to_owned())
+fn plain(status: StatusCode, text: &str) -> Page {
+    let text = format!("{}\n", sentence(text));
+    finish(status, "text/plain; charset=utf-8", text)
 }
 
 fn html(status: StatusCode, title: &str, text: &str, next: &str, who: Option<&Who>) -> Page {

@@ -1,5 +1,6 @@
 //! Programs that are run for the user: never through a shell, and not for ever.
 
+use crate::messages::{common, consent as texts};
 use async_io::Timer;
 use futures_lite::{AsyncRead, AsyncReadExt, FutureExt, future};
 use smol::process::{Child, Command, Stdio};
@@ -27,8 +28,8 @@ const NOT_INHERITED: [&str; 5] = [
 pub fn words(line: &str) -> Result<Vec<String>, &'static str> {
     match shlex::split(line) {
         Some(words) if !words.is_empty() => Ok(words),
-        Some(_) => Err("there is no program in it"),
-        None => Err("a quote is not closed, or a backslash stands at its end"),
+        Some(_) => Err(texts::NO_PROGRAM),
+        None => Err(texts::OPEN_QUOTE),
     }
 }
 
@@ -80,19 +81,18 @@ pub(super) async fn run(
     .concat();
     match ended {
         Some(Ok(status)) if status.success() => Ok(output),
-        Some(Ok(status)) => Err(format!(
-            "{} has failed ({status}): {}",
-            words[0],
-            one_line(&output)
+        Some(Ok(status)) => Err(texts::program_failed_saying(
+            &words[0],
+            status,
+            one_line(&output),
         )),
         Some(Err(error)) => Err(not_run(words, &error)),
         None => {
             end(&mut child);
-            Err(format!(
-                "{} did not end within {} seconds and was ended: {}",
-                words[0],
+            Err(texts::program_ended(
+                &words[0],
                 time.as_secs(),
-                one_line(&output)
+                one_line(&output),
             ))
         }
     }
@@ -115,13 +115,13 @@ pub(super) async fn start(words: &[String], time: Duration) -> Result<(), String
     match status.or(late).await {
         None => Ok(()),
         Some(Ok(status)) if status.success() => Ok(()),
-        Some(Ok(status)) => Err(format!("{} has failed ({status})", words[0])),
+        Some(Ok(status)) => Err(texts::program_failed(&words[0], status)),
         Some(Err(error)) => Err(not_run(words, &error)),
     }
 }
 
 fn command(words: &[String], environment: &[(&'static str, String)]) -> Result<Command, String> {
-    let (program, arguments) = words.split_first().ok_or("there is no program to run")?;
+    let (program, arguments) = words.split_first().ok_or(texts::NO_PROGRAM)?;
     let mut command = std::process::Command::new(program);
     command.args(arguments);
     for name in NOT_INHERITED {
@@ -161,14 +161,14 @@ async fn read(pipe: Option<impl AsyncRead + Unpin>, kept: &mut Vec<u8>) {
 }
 
 fn not_run(words: &[String], error: &io::Error) -> String {
-    format!("{} cannot be run: {error}", words[0])
+    common::cannot_be_run(&words[0], error)
 }
 
 /// Output on one line.
 pub(super) fn one_line(output: &str) -> String {
     let words: Vec<&str> = output.split_whitespace().collect();
     if words.is_empty() {
-        return "it said nothing".to_owned();
+        return texts::SAID_NOTHING.to_owned();
     }
     words.join(" ")
 }

@@ -7,6 +7,7 @@ use super::{
     page::{self, Page},
     parameter,
 };
+use crate::messages::{common, consent as texts};
 use async_io::{Async, Timer};
 use futures_lite::{FutureExt, future};
 use hyper::{Method, Request, body::Incoming, header, server::conn::http1, service::service_fn};
@@ -105,21 +106,16 @@ impl Receiver {
     /// When the address cannot be listened on; says what to do about it.
     pub async fn open(&self, request: &CodeRequest) -> Result<Waiting, ConsentError> {
         let configured = address::parse(&request.redirect_uri).map_err(|error| {
-            ConsentError::Unable(format!(
-                "redirect_uri {error}; correct it in the account's section"
-            ))
+            ConsentError::Unable(texts::bad_redirect_uri(error))
         })?;
         let listen = match &request.redirect_listen_address {
             Some(text) => address::parse(text).map_err(|error| {
-                ConsentError::Unable(format!("redirect_listen_address {error}; correct it"))
+                ConsentError::Unable(texts::bad_listen_address(error))
             })?,
             None => configured.clone(),
         };
         if listen.scheme() == "https" {
-            return Err(ConsentError::Unable(format!(
-                "the receiver speaks plain http, but {listen} is https; set redirect_listen_address = http://ADDRESS:PORT and \
-                 forward the redirects to it, or paste the final address instead (--external-auth)"
-            )));
+            return Err(ConsentError::Unable(texts::redirect_by_https(listen)));
         }
         let addresses = {
             let host = listen.clone();
@@ -141,7 +137,7 @@ impl Receiver {
         let (sockets, redirect_uri) = match inner.listen(&wanted) {
             Ok(sockets) => (sockets, request.redirect_uri.clone()),
             Err(error) if any_port => {
-                debug!("cannot listen on port {port} ({error}); taking any free port");
+                debug!("{}", texts::another_port(port, error));
                 let listeners = address::bind_ephemeral(&addresses)
                     .map_err(|error| cannot_listen(&listen, &error))?;
                 let sockets = inner
@@ -270,22 +266,11 @@ fn cannot_listen(listen: &Url, error: &io::Error) -> ConsentError {
     );
     let port = listen.port_or_known_default().unwrap_or(80);
     let advice = match error.kind() {
-        io::ErrorKind::PermissionDenied => {
-            "ports below 1024 need privileges: give redirect_uri a higher port (and register it with the provider), run with the \
-             privilege to bind it, or paste the final address instead (--external-auth)"
-        }
-        io::ErrorKind::AddrInUse => {
-            "another program uses it: end that program, give redirect_uri another port (and register it with the provider), or paste \
-             the final address instead (--external-auth)"
-        }
-        _ => {
-            "the address is not one of this machine's: set redirect_listen_address to one that is and forward the redirects to it, or \
-             paste the final address instead (--external-auth)"
-        }
+        io::ErrorKind::PermissionDenied => texts::NEEDS_PRIVILEGES,
+        io::ErrorKind::AddrInUse => texts::PORT_IN_USE,
+        _ => texts::NOT_OURS,
     };
-    ConsentError::Unable(format!(
-        "cannot listen for the redirect on {shown} port {port} ({error}); {advice}"
-    ))
+    ConsentError::Unable(texts::cannot_receive(shown, port, error, advice))
 }
 
 /// Accepts connections until dropped.
@@ -305,10 +290,10 @@ async fn serve(receiver: Receiver, socket: std::sync::Weak<Async<TcpListener>>) 
                     })
                     .detach();
                 }
-                None => debug!(%peer, "too many connections to the redirect receiver; closed"),
+                None => debug!(%peer, "{}", common::too_many_connections(common::THE_RECEIVER)),
             },
             Err(error) => {
-                warn!("the redirect receiver cannot accept a connection: {error}");
+                warn!("{}", texts::receiver_cannot_accept(error));
                 Timer::after(Duration::from_millis(200)).await;
             }
         }
@@ -327,7 +312,8 @@ async fn connection(receiver: Receiver, stream: Async<TcpStream>, peer: SocketAd
         .keep_alive(false);
     let served = async {
         if let Err(error) = http.serve_connection(FuturesIo::new(stream), answer).await {
-            debug!(%peer, "a connection to the redirect receiver failed: {error}");
+            let text = common::connection_failed(common::THE_RECEIVER, error);
+            debug!(%peer, "{text}");
         }
     };
     served
@@ -347,7 +333,7 @@ async fn respond(receiver: &Receiver, request: &Request<Incoming>, peer: SocketA
         hosts.next(),
     ) {
         (Some(host), None) => host,
-        _ => return page::refused("The request does not say which host it is for."),
+        _ => return page::refused(texts::NO_HOST),
     };
     let (path, query) = (
         request.uri().path(),
@@ -358,7 +344,7 @@ async fn respond(receiver: &Receiver, request: &Request<Incoming>, peer: SocketA
         Claim::Yes(waiter, redirected) => (waiter, redirected),
         Claim::NotFound => return page::not_found(),
         Claim::Refused(why) => {
-            warn!(%peer, "a redirect was refused: {why}");
+            warn!(%peer, "{}", texts::redirect_refused(why));
             return page::refused(why);
         }
     };
@@ -369,7 +355,7 @@ async fn respond(receiver: &Receiver, request: &Request<Incoming>, peer: SocketA
         outcome,
     };
     if waiter.answers.try_send(answer).is_err() {
-        return page::failure(&waiter.who, "the sign-in is no longer waiting.");
+        return page::failure(&waiter.who, texts::NO_LONGER_WAITING);
     }
     let outcome = async { outcomes.recv().await.ok() }.or(async {
         Timer::after(OUTCOME).await;
@@ -378,7 +364,7 @@ async fn respond(receiver: &Receiver, request: &Request<Incoming>, peer: SocketA
     match outcome.await {
         Some(Ok(granted)) => page::success(&waiter.who, &granted),
         Some(Err(why)) => page::failure(&waiter.who, &why),
-        None => page::failure(&waiter.who, "the proxy could not finish it."),
+        None => page::failure(&waiter.who, texts::NOT_FINISHED),
     }
 }
 
@@ -400,21 +386,17 @@ impl Inner {
             return Claim::NotFound;
         }
         if !self.waiting.iter().any(|waiter| waiter.serves(host, path)) {
-            return Claim::Refused("The request is for another host than the redirect_uri.");
+            return Claim::Refused(texts::OTHER_HOST);
         }
         let Some(state) = parameter(query, "state") else {
-            return Claim::Refused(
-                "The address has no state parameter: it does not come from a sign-in of this proxy.",
-            );
+            return Claim::Refused(texts::NO_STATE);
         };
         let owner = belonging_to(self.waiting.iter().map(|waiter| &waiter.state), &state);
         match owner {
             Some(index) if !self.waiting[index].serves(host, path) => {
-                Claim::Refused("The redirect arrived at another account's redirect_uri.")
+                Claim::Refused(texts::OTHER_REDIRECT_URI)
             }
-            Some(_) if !is_answer(query) => {
-                Claim::Refused("The address has neither a code nor an error in it.")
-            }
+            Some(_) if !is_answer(query) => Claim::Refused(texts::NO_ANSWER_IN_IT),
             Some(index) => {
                 let waiter = self.waiting.swap_remove(index);
                 let redirected = waiter.served.first().map_or_else(String::new, |url| {
@@ -422,7 +404,7 @@ impl Inner {
                 });
                 Claim::Yes(waiter, redirected)
             }
-            None => Claim::Refused("The state parameter belongs to no sign-in that is waiting."),
+            None => Claim::Refused(texts::UNKNOWN_STATE),
         }
     }
 }

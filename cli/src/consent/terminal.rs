@@ -2,7 +2,10 @@
 //! pipe.
 
 use super::{Ask, Waiting, WaitingConsent, circumstances, qr};
-use crate::board::{self, Board};
+use crate::{
+    board::{self, Board},
+    messages::{consent as texts, counted, sentence},
+};
 use async_io::Timer;
 use event_listener::Event;
 use futures_lite::FutureExt;
@@ -113,7 +116,7 @@ impl Terminal {
                     .spawn(move || terminal.lines(open(), &waiting));
                 thread.map(drop).map_err(|error| {
                     *state = State::Ended;
-                    ConsentError::Unable(format!("cannot read from the terminal: {error}"))
+                    ConsentError::Unable(texts::terminal_unreadable(error))
                 })
             }
         }
@@ -132,36 +135,21 @@ impl Terminal {
 
     /// Tells what to do about a consent.
     pub(super) fn show(&self, consent: &WaitingConsent, back: Back) {
-        let mut text = format!(
-            "\n[{}] Sign in as {} ({}). ",
-            consent.id,
-            consent.account,
-            circumstances(&consent.who()),
-        );
+        let circumstances = circumstances(&consent.who());
+        let sign_in = texts::sign_in(consent.id, &consent.account, circumstances);
+        let (Ask::Browser { url, .. } | Ask::Device { url, .. }) = &consent.kind;
+        let mut text = format!("\n{sign_in}\n\n    {url}\n\n");
         match &consent.kind {
-            Ask::Browser { url, redirect_uri } => {
-                text.push_str(&format!("Open\n\n    {url}\n\n"));
-                let then = match back {
-                    Back::Elsewhere => "",
-                    Back::Received => "in a browser on this machine.\n",
-                    Back::Pasted => &format!(
-                        "and paste the address of the page where the browser ends; it begins with {redirect_uri} (that page need not \
-                         load)\n"
-                    ),
-                    Back::Either => &format!(
-                        "If the page where the browser ends does not load, paste its address here; it begins with {redirect_uri}\n"
-                    ),
-                };
-                text.push_str(then);
-            }
+            Ask::Browser { redirect_uri, .. } => text.push_str(&match back {
+                Back::Elsewhere => String::new(),
+                Back::Received => format!("{}.\n", texts::IN_A_BROWSER),
+                Back::Pasted => format!("{}\n", texts::paste_the_end(redirect_uri)),
+                Back::Either => format!("{}\n", texts::paste_if_it_does_not_load(redirect_uri)),
+            }),
             Ask::Device {
-                url,
-                complete_url,
-                code,
+                complete_url, code, ..
             } => {
-                text.push_str(&format!(
-                    "Open\n\n    {url}\n\non any device and enter the code\n\n    {code}\n\n"
-                ));
+                text.push_str(&format!("{}\n\n    {code}\n\n", texts::ENTER_THE_CODE));
                 if let Some(complete) = complete_url {
                     text.push_str(&format!("or open\n\n    {complete}\n\n"));
                 }
@@ -179,16 +167,18 @@ impl Terminal {
 
     /// Tells what became of a consent.
     pub(super) fn tell(&self, account: &str, outcome: &Outcome) {
-        let text = match outcome {
+        self.say(&match outcome {
             Ok(granted) => match &granted.other_person {
-                None => format!("{account} is signed in.\n"),
-                Some(other) => format!(
-                    "{account} is signed in; but the provider says that it was {other} who approved.\n"
-                ),
+                None => texts::signed_in(account),
+                Some(other) => texts::signed_in_by(account, other),
             },
-            Err(why) => format!("{account} is not signed in: {why}\n"),
-        };
-        self.shared.board.say(&text);
+            Err(why) => texts::not_signed_in(account, why),
+        });
+    }
+
+    /// A line that stands alone.
+    fn say(&self, text: &str) {
+        self.shared.board.say(&format!("{}\n", sentence(text)));
     }
 
     /// Keeps a status line with the time that is left, for as long as anybody waits. Nothing where nobody would see it.
@@ -239,7 +229,7 @@ impl Terminal {
                 Ok(_) => {}
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
                 Err(error) => {
-                    warn!("cannot read from the terminal: {error}");
+                    warn!("{}", texts::terminal_unreadable(error));
                     break;
                 }
             }
@@ -250,9 +240,7 @@ impl Terminal {
             if whole && !skipping {
                 self.entered(String::from_utf8_lossy(&line).trim(), waiting);
             } else if whole {
-                self.shared
-                    .board
-                    .say("That line is too long for an address.\n");
+                self.say(texts::LINE_TOO_LONG);
             }
             skipping = !whole;
         }
@@ -265,11 +253,10 @@ impl Terminal {
     fn entered(&self, line: &str, waiting: &Waiting) {
         let dismissed = line.strip_prefix('-').and_then(|id| id.trim().parse().ok());
         if let Some(id) = dismissed {
-            let text = match waiting.dismiss(id) {
-                true => &format!("[{id}] is dismissed: that login is refused.\n"),
-                false => "No such sign-in is waiting.\n",
-            };
-            self.shared.board.say(text);
+            match waiting.dismiss(id) {
+                true => self.say(&texts::dismissed_number(id)),
+                false => self.say(texts::NO_SUCH_SIGN_IN),
+            }
             return;
         }
         let number = line.parse::<u64>().ok();
@@ -281,7 +268,7 @@ impl Terminal {
                 .peekable();
             if shown.peek().is_none() {
                 if self.shared.interactive {
-                    self.shared.board.say("No such sign-in is waiting.\n");
+                    self.say(texts::NO_SUCH_SIGN_IN);
                 }
                 return;
             }
@@ -292,8 +279,8 @@ impl Terminal {
             // Whoever asked tells the outcome, whichever way the answer came.
             Ok(_) => {}
             Err(why) => {
-                warn!("a pasted address was refused: {why}");
-                self.shared.board.say(&format!("{why}\n"));
+                warn!("{}", texts::pasted_refused(why));
+                self.say(why);
             }
         }
     }
@@ -305,24 +292,20 @@ fn status(list: &[WaitingConsent], prompting: bool) -> String {
         return String::new();
     };
     let who = match list.len() {
-        1 => "the sign-in".to_owned(),
-        several => format!("{several} sign-ins"),
+        1 => texts::THE_SIGN_IN.to_owned(),
+        several => counted(several, "sign-in"),
     };
     let left = first.left().as_secs();
     if prompting {
-        let minutes = match left.div_ceil(60) {
-            1 => "1 minute".to_owned(),
-            minutes => format!("{minutes} minutes"),
-        };
-        return format!("{minutes} left for {who}; paste the address here> ");
+        let minutes = counted(left.div_ceil(60), "minute");
+        return texts::paste_here(minutes, who) + " ";
     }
-    format!("waiting for {who}: {}:{:02} left ", left / 60, left % 60)
+    let left = format!("{}:{:02}", left / 60, left % 60);
+    texts::time_left(who, left) + " "
 }
 
 fn ended() -> ConsentError {
-    ConsentError::Unable(
-        "nobody can paste an address because standard input is closed; run emailproxy in a terminal, or with --local-server-auth".into(),
-    )
+    ConsentError::Unable(texts::INPUT_CLOSED.into())
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@
 //! addresses and dismiss. The redirect receiver answers beside it, because a browser comes to it by itself.
 
 use super::{address, belonging_to, is_answer, parameter};
+use crate::messages::consent as texts;
 use async_io::Timer;
 use event_listener::{Event, EventListener};
 use futures_lite::FutureExt;
@@ -234,7 +235,7 @@ impl Waiting {
         entry
             .answers
             .try_send(Reply::Answered(answer))
-            .map_err(|_| "That sign-in is no longer waiting.")?;
+            .map_err(|_| texts::NO_LONGER_WAITING)?;
         Ok(HandedOver { outcomes })
     }
 
@@ -282,12 +283,11 @@ impl Entries {
     fn find(&self, id: Option<u64>, text: &str) -> Result<Found, &'static str> {
         let among = |entry: &Entry| id.is_none_or(|id| entry.shown.id == id);
         if id.is_some() && !self.list.iter().any(among) {
-            return Err("That sign-in is no longer waiting.");
+            return Err(texts::NO_LONGER_WAITING);
         }
-        let pasted = address::parse(text).map_err(|_| "That is not the address of a page.")?;
+        let pasted = address::parse(text).map_err(|_| texts::NO_ADDRESS)?;
         let query = pasted.query().unwrap_or_default();
-        let state = parameter(query, "state")
-            .ok_or("That address has no state parameter: paste all of what stands in the browser's address bar.")?;
+        let state = parameter(query, "state").ok_or(texts::NO_STATE_IN_IT)?;
         let (indices, states): (Vec<usize>, Vec<&Secret>) = self
             .list
             .iter()
@@ -297,20 +297,19 @@ impl Entries {
             .unzip();
         let index = belonging_to(states.into_iter(), &state)
             .and_then(|found| indices.get(found).copied())
-            .ok_or("That address belongs to no sign-in that is waiting.")?;
+            .ok_or(texts::UNKNOWN_ADDRESS)?;
         let Ask::Browser { redirect_uri, .. } = &self.list[index].shown.kind else {
-            return Err("That address belongs to no sign-in that is waiting.");
+            return Err(texts::UNKNOWN_ADDRESS);
         };
-        let expected =
-            address::parse(redirect_uri).map_err(|_| "The redirect_uri is not an address.")?;
+        let expected = address::parse(redirect_uri).map_err(|_| texts::REDIRECT_URI_IS_NONE)?;
         // http or https: browsers and extensions change one into the other.
         if (pasted.host(), pasted.port(), pasted.path())
             != (expected.host(), expected.port(), expected.path())
         {
-            return Err("That address does not begin with the account's redirect_uri.");
+            return Err(texts::OTHER_PAGE);
         }
         if !is_answer(query) {
-            return Err("That address has neither a code nor an error in it.");
+            return Err(texts::NO_ANSWER_IN_IT);
         }
         Ok(Found {
             index,
@@ -332,9 +331,8 @@ impl HandedOver {
             Timer::after(OUTCOME).await;
             None
         });
-        outcome.await.unwrap_or_else(|| {
-            Err("the proxy could not finish it; its log has the details".to_owned())
-        })
+        let late = || Err(texts::NOT_FINISHED.to_owned());
+        outcome.await.unwrap_or_else(late)
     }
 }
 

@@ -1,6 +1,9 @@
 //! Where the console listens: `console_address` and `--console`.
 
-use crate::consent::address::{bind, bind_ephemeral};
+use crate::{
+    consent::address::{bind, bind_ephemeral},
+    messages::console as texts,
+};
 use std::{
     fmt, io,
     net::{IpAddr, Ipv4Addr, Ipv6Addr, TcpListener, ToSocketAddrs},
@@ -28,9 +31,7 @@ enum Host {
 
 /// Text that is no address to listen on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "must be a port, or a host and a port such as 127.0.0.1:8025 (an IPv6 address in brackets)"
-)]
+#[error("{}", texts::BAD_ADDRESS)]
 pub struct BadConsoleAddress;
 
 impl Default for ConsoleAddress {

@@ -15,8 +15,10 @@ use super::{
     house::House,
     page,
 };
-
-use crate::consent::qr_svg;
+use crate::{
+    consent::qr_svg,
+    messages::{self, common, console as texts, sentence},
+};
 use async_io::Timer;
 use futures_lite::FutureExt;
 use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
@@ -28,6 +30,7 @@ use hyper::{
 use maud::Markup;
 use std::{
     borrow::Cow,
+    io,
     net::SocketAddr,
     sync::Arc,
     time::{Duration, Instant},
@@ -154,11 +157,8 @@ impl Desk {
         }
         let visit = self.visit(headers)?;
         if !visit.wrote(&parameter(form, "form").unwrap_or_default()) {
-            let text = "This form is no longer valid, because you have signed in again since. Nothing was done.";
-            return Err(html(
-                StatusCode::FORBIDDEN,
-                &page::words("Out of date", text),
-            ));
+            let page = page::words(texts::PAGE_OUT_OF_DATE, texts::FORM_OUT_OF_DATE);
+            return Err(html(StatusCode::FORBIDDEN, &page));
         }
         let notice = match (path, consent(path)) {
             ("/sign-out", _) => {
@@ -176,11 +176,10 @@ impl Desk {
                 self.house.set_debug(on).await;
                 Notice {
                     good: true,
-                    text: match on {
-                        true => "Debug logging is on: the log shows each dialogue up to the login.",
-                        false => "Debug logging is off.",
-                    }
-                    .to_owned(),
+                    text: sentence(match on {
+                        true => texts::DEBUG_IS_ON,
+                        false => messages::serve::DEBUG_OFF,
+                    }),
                 }
             }
             (_, Some((id, "answer"))) => {
@@ -189,16 +188,17 @@ impl Desk {
                     Ok(text) => (true, text),
                     Err(text) => (false, text),
                 };
+                let text = sentence(&text);
                 Notice { good, text }
             }
             (_, Some((id, "dismiss"))) => match self.house.dismiss(id) {
                 true => Notice {
                     good: true,
-                    text: "Dismissed: that login is refused.".to_owned(),
+                    text: sentence(texts::DISMISSED),
                 },
                 false => Notice {
                     good: false,
-                    text: "It was no longer waiting.".to_owned(),
+                    text: sentence(messages::consent::NO_LONGER_WAITING),
                 },
             },
             _ => return Err(nothing()),
@@ -211,15 +211,15 @@ impl Desk {
     fn admit(&self, token: &str, peer: SocketAddr) -> Result<Answer, Answer> {
         match self.door.admit(token, Instant::now()) {
             Ok(Some(cookie)) => {
-                info!(client = %peer, "signed in to the console");
+                info!(client = %peer, "{}", texts::SIGNED_IN_TO_CONSOLE);
                 let mut answer = to_the_front();
                 set_cookie(&mut answer, &self.cookie, cookie.expose(), STAY.as_secs());
                 Ok(answer)
             }
             Ok(None) => {
-                warn!(client = %peer, "the console was asked for with a wrong token");
-                let why = "That token is not the right one.";
-                Err(html(StatusCode::FORBIDDEN, &page::sign_in(Some(why))))
+                warn!(client = %peer, "{}", texts::WRONG_TOKEN);
+                let why = sentence(texts::NOT_THE_TOKEN);
+                Err(html(StatusCode::FORBIDDEN, &page::sign_in(Some(&why))))
             }
             Err(error) => Err(text(
                 StatusCode::INTERNAL_SERVER_ERROR,
@@ -249,10 +249,9 @@ impl Desk {
         if bearer.is_none() && self.door.visitor(visitor, Instant::now()).is_some() {
             return Ok(());
         }
-        let mut answer = text(
-            StatusCode::UNAUTHORIZED,
-            "The console's token is wanted: Authorization: Bearer TOKEN\n",
-        );
+        // No full stop: its end is a header.
+        let wanted = format!("{}\n", texts::TOKEN_WANTED);
+        let mut answer = text(StatusCode::UNAUTHORIZED, wanted);
         answer.headers_mut().insert(
             header::WWW_AUTHENTICATE,
             HeaderValue::from_static("Bearer realm=\"emailproxy\""),
@@ -270,9 +269,12 @@ impl Desk {
         match host.filter(|host| self.hosts.are_ours(host)) {
             Some(host) => Ok(host),
             None => {
-                debug!(%peer, "the console was asked for by another name: {host:?}");
-                let why = "The console is not served by this name: use the address that emailproxy has printed.\n";
-                Err(text(StatusCode::MISDIRECTED_REQUEST, why))
+                let name = host.unwrap_or(texts::NO_NAME);
+                debug!(%peer, "{}", texts::other_name(name));
+                Err(refusal(
+                    StatusCode::MISDIRECTED_REQUEST,
+                    texts::NOT_BY_THIS_NAME,
+                ))
             }
         }
     }
@@ -324,10 +326,7 @@ fn only_reading(method: &Method) -> Result<(), Answer> {
     if matches!(*method, Method::GET | Method::HEAD) {
         return Ok(());
     }
-    let mut answer = text(
-        StatusCode::METHOD_NOT_ALLOWED,
-        "Only GET is answered here.\n",
-    );
+    let mut answer = refusal(StatusCode::METHOD_NOT_ALLOWED, common::ONLY_GET);
     answer
         .headers_mut()
         .insert(header::ALLOW, HeaderValue::from_static("GET, HEAD"));
@@ -345,8 +344,7 @@ fn same_origin(headers: &HeaderMap, host: &str) -> Result<(), Answer> {
     if origin && site.is_none_or(|site| site == b"same-origin") {
         return Ok(());
     }
-    let why = "The form was sent by another site, or by a program that does not say who it is. Nothing was done.\n";
-    Err(text(StatusCode::FORBIDDEN, why))
+    Err(refusal(StatusCode::FORBIDDEN, texts::FORM_OF_OTHERS))
 }
 
 /// Reads the body of a form.
@@ -357,12 +355,12 @@ where
 {
     let late = async {
         Timer::after(READING).await;
-        Err("it takes too long".into())
+        Err(io::Error::from(io::ErrorKind::TimedOut).into())
     };
     match Limited::new(body, FORM).collect().or(late).await {
         Ok(body) => Ok(body.to_bytes()),
         Err(error) if error.is::<LengthLimitError>() => {
-            Err(text(StatusCode::PAYLOAD_TOO_LARGE, "That is too long.\n"))
+            Err(refusal(StatusCode::PAYLOAD_TOO_LARGE, texts::FORM_TOO_LONG))
         }
         Err(_) => Err(bad_form()),
     }
@@ -405,11 +403,16 @@ fn to_the_front() -> Answer {
 }
 
 fn nothing() -> Answer {
-    text(StatusCode::NOT_FOUND, "There is nothing here.\n")
+    refusal(StatusCode::NOT_FOUND, common::NOTHING_HERE)
 }
 
 fn bad_form() -> Answer {
-    text(StatusCode::BAD_REQUEST, "The form is not complete.\n")
+    refusal(StatusCode::BAD_REQUEST, texts::FORM_INCOMPLETE)
+}
+
+/// Why there is nothing else, for a program or a person.
+fn refusal(status: StatusCode, why: &str) -> Answer {
+    text(status, format!("{}\n", sentence(why)))
 }
 
 fn html(status: StatusCode, page: &Markup) -> Answer {

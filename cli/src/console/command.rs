@@ -3,6 +3,7 @@
 use super::{ConsoleAddress, configured, server, token, token_file};
 use crate::{
     args::Args,
+    messages::console as texts,
     proxy::{self, Source},
     serve::{FAILED, UNUSABLE},
 };
@@ -41,11 +42,7 @@ fn link(args: &Args, address: Option<&ConsoleAddress>) -> Result<String, (u8, St
         None => {
             let path = &args.config_file;
             let settings = Settings::load(path).settings.ok_or_else(|| {
-                let text = format!(
-                    "{} cannot be used: emailproxy check says why",
-                    path.display()
-                );
-                (UNUSABLE, text)
+                (UNUSABLE, texts::look_at_check(path.display()))
             })?;
             configured(&settings)
                 .map_err(|problem| (UNUSABLE, proxy::place(path, &problem)))?
@@ -55,9 +52,8 @@ fn link(args: &Args, address: Option<&ConsoleAddress>) -> Result<String, (u8, St
     let url = address.url(0);
     let token = token::read(&token_file(&source)).map_err(|text| (FAILED, text))?;
     if !answers(&url) {
-        let text =
-            "nothing answers there now: is emailproxy running, with --console or console_address?";
-        let _ = writeln!(io::stderr(), "emailproxy: {url}: {text}");
+        let text = texts::nothing_answers(&url);
+        let _ = writeln!(io::stderr(), "emailproxy: {text}");
     }
     Ok(server::link(&url, &token).expose().to_owned())
 }

@@ -10,6 +10,7 @@ use super::{
 use crate::{
     consent::{self, Waiting, WaitingConsent},
     log::{Log, recent},
+    messages::{self, console as texts},
     proxy::Proxy,
 };
 use oauth::{
@@ -104,9 +105,9 @@ impl House for Live {
 
     fn health(&self) -> Result<(), &'static str> {
         match self.shared.proxy.upgrade() {
-            _ if self.shared.ending.load(Ordering::Relaxed) => Err("ending"),
+            _ if self.shared.ending.load(Ordering::Relaxed) => Err(texts::IS_ENDING),
             Some(proxy) if !proxy.listeners().is_empty() => Ok(()),
-            _ => Err("no server is open"),
+            _ => Err(texts::NO_SERVER_IS_OPEN),
         }
     }
 
@@ -119,17 +120,14 @@ impl House for Live {
         Box::pin(async move {
             let waiting = &shared.waiting;
             let asked = waiting.list().into_iter().find(|asked| asked.id == id);
-            let account = asked.map_or_else(|| "It".into(), |asked| asked.account);
+            let account = asked.map_or_else(|| texts::IT.into(), |asked| asked.account);
             let answered = waiting.answer(id, &address).await;
             // How accounts stood a moment ago is of no interest any more.
             *shared.accounts.lock().await = None;
             match answered {
                 Ok(granted) => Ok(match granted.other_person {
-                    None => format!("{account} is signed in."),
-                    Some(other) => format!(
-                        "{account} is signed in. The provider says that {other} approved: if mail is refused or is another's, sign \
-                         out of the provider in this browser and approve again."
-                    ),
+                    None => messages::consent::signed_in(account),
+                    Some(other) => texts::signed_in_but(account, other),
                 }),
                 Err(text) => Err(text),
             }
@@ -153,7 +151,7 @@ impl House for Live {
                 if let Some(proxy) = shared.proxy.upgrade() {
                     proxy.refresh_dialogue().await;
                 }
-                info!("debug logging is {}", if on { "on" } else { "off" });
+                info!("{}", messages::serve::debug(on));
             }
         })
     }

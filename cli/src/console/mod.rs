@@ -31,6 +31,7 @@ use crate::{
     board,
     consent::Waiting,
     log::Log,
+    messages::common,
     proxy::{self, Proxy, Source},
 };
 use live::Live;
@@ -110,7 +111,7 @@ pub(crate) fn configured(settings: &Settings) -> Result<Option<ConsoleAddress>, 
         return Ok(None);
     };
     text.parse().map(Some).map_err(|error: BadConsoleAddress| {
-        let text = format!("`{option}` {error}");
+        let text = common::bad_value(option, error);
         settings.problem(Severity::Error, "emailproxy", option, text)
     })
 }

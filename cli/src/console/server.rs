@@ -1,6 +1,7 @@
 //! Listens, and hands requests to the desk. Connections are few, short and bounded in number, size and time.
 
 use super::{address::ConsoleAddress, answer::Desk, door::Door, host::Hosts, house::House, token};
+use crate::messages::{common, console as texts};
 use async_io::{Async, Timer};
 use futures_lite::FutureExt;
 use hyper::{server::conn::http1, service::service_fn};
@@ -64,7 +65,7 @@ impl Server {
     ) -> Result<Option<Secret>, String> {
         let Some(wanted) = wanted else {
             if self.lock().take().is_some() {
-                info!("the console is closed");
+                info!("{}", texts::CONSOLE_CLOSED);
             }
             return Ok(None);
         };
@@ -88,16 +89,12 @@ impl Server {
         let open = self.serve(wanted, sockets, token.clone())?;
         let url = wanted.url(port(&open.bound));
         info!(
-            "the console is at {url}; `emailproxy console` prints the link that opens it, with the token in {}",
-            self.token_file.display()
+            "{}",
+            texts::console_is_at(&url, self.token_file.display())
         );
         if !open.bound.iter().all(|address| address.ip().is_loopback()) {
-            warn!(
-                "the console can be reached from other machines at {}, and speaks plain HTTP: whoever can listen on the way sees its \
-                 token; rather leave it on the loopback and reach it by a tunnel (ssh -L 8025:127.0.0.1:{} HOST)",
-                wanted,
-                port(&open.bound)
-            );
+            let port = port(&open.bound);
+            warn!("{}", texts::reachable_from_elsewhere(wanted, port));
         }
         *self.lock() = Some(open);
         Ok(Some(link(&url, &token)))
@@ -157,13 +154,11 @@ fn port(bound: &[SocketAddr]) -> u16 {
 
 fn cannot_listen(address: &ConsoleAddress, error: &io::Error) -> String {
     let advice = match error.kind() {
-        io::ErrorKind::PermissionDenied => "ports below 1024 need privileges: choose a higher one",
-        io::ErrorKind::AddrInUse => "another program uses it: choose another port",
-        _ => "choose an address of this machine",
+        io::ErrorKind::PermissionDenied => texts::LOW_PORT,
+        io::ErrorKind::AddrInUse => texts::PORT_TAKEN,
+        _ => texts::ANOTHER_ADDRESS,
     };
-    format!(
-        "the console cannot listen on {address} ({error}): {advice} with console_address or --console"
-    )
+    texts::console_cannot_listen(address, error, advice)
 }
 
 async fn accept(socket: Async<TcpListener>, desk: Arc<Desk>, connections: Arc<Semaphore>) {
@@ -178,10 +173,10 @@ async fn accept(socket: Async<TcpListener>, desk: Arc<Desk>, connections: Arc<Se
                     })
                     .detach();
                 }
-                None => debug!(%peer, "too many connections to the console; closed"),
+                None => debug!(%peer, "{}", common::too_many_connections(common::THE_CONSOLE)),
             },
             Err(error) => {
-                warn!("the console cannot accept a connection: {error}");
+                warn!("{}", texts::console_cannot_accept(error));
                 Timer::after(Duration::from_millis(200)).await;
             }
         }
@@ -198,7 +193,8 @@ async fn connection(desk: &Desk, stream: Async<TcpStream>, peer: SocketAddr) {
         .keep_alive(false);
     let served = async {
         if let Err(error) = http.serve_connection(FuturesIo::new(stream), service).await {
-            debug!(%peer, "a connection to the console failed: {error}");
+            let text = common::connection_failed(common::THE_CONSOLE, error);
+            debug!(%peer, "{text}");
         }
     };
     let too_long = async {

@@ -1,5 +1,6 @@
 //! The console's token: a file of its own beside the saved tokens, so that links and monitoring outlive a restart.
 
+use crate::messages::console as texts;
 use oauth::crypt::random_text;
 use proxy_proto::Secret;
 use std::{
@@ -29,16 +30,13 @@ pub(crate) fn path(store: &Path) -> PathBuf {
 /// When there is none, or what is there is none; one line that says what to do.
 pub(crate) fn read(path: &Path) -> Result<Secret, String> {
     let file = fs::File::open(path).map_err(|error| match error.kind() {
-        io::ErrorKind::NotFound => format!(
-            "{}: there is no token yet: it is made when emailproxy first serves with the console (--console or console_address)",
-            path.display()
-        ),
-        _ => cannot(path, "read", &error),
+        io::ErrorKind::NotFound => texts::no_token(path.display()),
+        _ => cannot(path, texts::READ, &error),
     })?;
     let mut octets = Zeroizing::new(Vec::with_capacity(LONGEST + 3));
     file.take(LONGEST as u64 + 3)
         .read_to_end(&mut octets)
-        .map_err(|error| cannot(path, "read", &error))?;
+        .map_err(|error| cannot(path, texts::READ, &error))?;
     let token = octets.trim_ascii();
     let fits =
         (SHORTEST..=LONGEST).contains(&token.len()) && token.iter().all(u8::is_ascii_graphic);
@@ -47,11 +45,7 @@ pub(crate) fn read(path: &Path) -> Result<Secret, String> {
             warn_of_readers(path);
             Ok(Secret::new(token))
         }
-        _ => Err(format!(
-            "{}: the console's token must be one line of {SHORTEST} to {LONGEST} visible ASCII characters; remove the file to have \
-             a new one made",
-            path.display()
-        )),
+        _ => Err(texts::bad_token(path.display(), SHORTEST, LONGEST)),
     }
 }
 
@@ -69,7 +63,7 @@ pub(crate) fn read_or_make(path: &Path) -> Result<Secret, String> {
         Ok(()) => Ok(token),
         // Another proxy was faster.
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => read(path),
-        Err(error) => Err(cannot(path, "write", &error)),
+        Err(error) => Err(cannot(path, texts::WRITE, &error)),
     }
 }
 
@@ -85,12 +79,8 @@ fn make(path: &Path, token: &Secret) -> io::Result<()> {
     Ok(())
 }
 
-fn cannot(path: &Path, what: &str, error: &io::Error) -> String {
-    format!(
-        "cannot {what} the console's token in {}: {error}; let the user that runs the proxy do so, or put a token of {SHORTEST} \
-         characters or more there yourself",
-        path.display()
-    )
+fn cannot(path: &Path, done: &str, error: &io::Error) -> String {
+    texts::token_out_of_reach(done, path.display(), error, SHORTEST)
 }
 
 #[cfg(unix)]
@@ -99,10 +89,8 @@ fn warn_of_readers(path: &Path) {
     if let Ok(found) = fs::metadata(path) {
         let mode = found.permissions().mode() & 0o777;
         if mode & 0o004 != 0 {
-            warn!(
-                "others on this machine can read {} (mode {mode:03o}), which opens the console: chmod o-rwx it",
-                path.display()
-            );
+            let mode = format!("{mode:03o}");
+            warn!("{}", texts::token_is_readable(path.display(), mode));
         }
     }
 }

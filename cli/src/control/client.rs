@@ -4,6 +4,7 @@ use super::{
     place,
     wire::{Accounts, Answer, Progress},
 };
+use crate::messages::{common, control as texts};
 use async_io::{Async, Timer};
 use futures_lite::{FutureExt, future};
 use http_body_util::{BodyExt, Full, Limited};
@@ -55,7 +56,9 @@ impl Client {
                         error.kind(),
                         io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused
                     ) => {}
-                Err(error) => warn!("{} is passed over: {error}", client.path.display()),
+                Err(error) => {
+                    warn!("{}", texts::passed_over(client.path.display(), error))
+                }
             }
         }
         None
@@ -67,7 +70,7 @@ impl Client {
         let owner = place::owner(&self.folder)?;
         let server = place::peer(&stream)?.unwrap_or(owner);
         if !place::may_serve(server, &self.folder, &self.config_file) {
-            return Err(denied(format!("it is served by another user ({server})")));
+            return Err(denied(texts::served_by_another(server)));
         }
         Ok(stream)
     }
@@ -93,7 +96,7 @@ impl Client {
             other_person,
         } = answer
             .await
-            .map_err(|error| format!("the running proxy does not answer: {error}"))?;
+            .map_err(texts::proxy_does_not_answer)?;
         match error {
             Some(why) => Err(why),
             None => Ok(Granted { other_person }),
@@ -138,7 +141,8 @@ impl Client {
             .map_err(io::Error::other)?;
         smol::spawn(async move {
             if let Err(error) = connection.await {
-                debug!("the connection to the running proxy failed: {error}");
+                let text = common::connection_failed(common::THE_RUNNING_PROXY, error);
+                debug!("{text}");
             }
         })
         .detach();
@@ -176,7 +180,7 @@ impl Course {
                 self.read.extend_from_slice(data);
             }
             if self.read.len() > LONGEST {
-                return Err(io::Error::other("the running proxy answers without end"));
+                return Err(io::Error::other(texts::ENDLESS));
             }
         }
     }

@@ -1,5 +1,6 @@
 //! Where the socket is, and whom to trust there.
 
+use crate::messages::control as texts;
 use rustix::process::geteuid;
 use sha2::{Digest, Sha256};
 use std::{
@@ -57,7 +58,7 @@ pub(super) fn prepare(folder: &Path) -> io::Result<()> {
     if owner != geteuid().as_raw() {
         return Err(io::Error::new(
             io::ErrorKind::PermissionDenied,
-            format!("it belongs to another user ({owner})"),
+            texts::belongs_to_another(owner),
         ));
     }
     Ok(())
@@ -68,10 +69,10 @@ pub(super) fn owner(folder: &Path) -> io::Result<u32> {
     let metadata = fs::symlink_metadata(folder)?;
     let trouble = |text: &str| Err(io::Error::new(io::ErrorKind::PermissionDenied, text));
     if !metadata.is_dir() {
-        return trouble("it is not a folder");
+        return trouble(texts::NO_FOLDER);
     }
     if metadata.mode() & 0o022 != 0 {
-        return trouble("others can write into it");
+        return trouble(texts::WRITABLE_BY_OTHERS);
     }
     Ok(metadata.uid())
 }

@@ -4,7 +4,10 @@ use super::{
     Unreachable, place,
     wire::{Account, Accounts, Answer, Progress, Waits},
 };
-use crate::consent::Waiting;
+use crate::{
+    consent::Waiting,
+    messages::{common, consent, control as texts},
+};
 use async_io::{Async, Timer};
 use futures_lite::{FutureExt, future, stream};
 use http_body_util::{BodyExt, Full, Limited, StreamBody, combinators::UnsyncBoxBody};
@@ -81,11 +84,7 @@ pub fn serve(
     authenticator: Arc<Authenticator>,
     waiting: Waiting,
 ) -> Result<Control, Unreachable> {
-    let unreachable = |why: String| {
-        Unreachable(format!(
-            "commands such as emailproxy authorise cannot reach this proxy: {why}"
-        ))
-    };
+    let unreachable = |why: String| Unreachable(texts::commands_cannot_reach(why));
     let name = place::name(config_file)
         .map_err(|error| unreachable(format!("{}: {error}", config_file.display())))?;
     let mut problems = Vec::new();
@@ -98,7 +97,7 @@ pub fn serve(
                     authenticator,
                     waiting,
                 };
-                debug!("commands reach this proxy at {}", path.display());
+                debug!("{}", texts::commands_reach(path.display()));
                 return Ok(Control {
                     file,
                     path,
@@ -115,7 +114,7 @@ fn listen(path: &Path) -> io::Result<Async<UnixListener>> {
     if UnixStream::connect(path).is_ok() {
         return Err(io::Error::new(
             io::ErrorKind::AddrInUse,
-            "another proxy serves the same configuration",
+            texts::ANOTHER_PROXY,
         ));
     }
     // Left behind by one that was killed.
@@ -140,17 +139,18 @@ async fn accept(listener: Async<UnixListener>, state: State) -> Infallible {
             Ok((stream, _)) => {
                 match place::peer(&stream) {
                     Ok(Some(uid)) if !place::may_ask(uid) => {
-                        warn!("user {uid} was refused at the control channel");
+                        warn!("{}", texts::user_refused(uid));
                         continue;
                     }
                     Ok(_) => {}
                     Err(error) => {
-                        warn!("the control channel cannot tell who is there: {error}");
+                        warn!("{}", texts::user_unknown(error));
                         continue;
                     }
                 }
                 let Some(permit) = connections.try_acquire_arc() else {
-                    debug!("too many connections to the control channel; closed");
+                    let text = common::too_many_connections(common::THE_CONTROL_CHANNEL);
+                    debug!("{text}");
                     continue;
                 };
                 let state = state.clone();
@@ -161,7 +161,7 @@ async fn accept(listener: Async<UnixListener>, state: State) -> Infallible {
                 .detach();
             }
             Err(error) => {
-                warn!("the control channel cannot accept a connection: {error}");
+                warn!("{}", texts::control_cannot_accept(error));
                 Timer::after(Duration::from_millis(200)).await;
             }
         }
@@ -179,7 +179,8 @@ async fn connection(stream: Async<UnixStream>, state: State) {
         .keep_alive(false);
     let served = http.serve_connection(FuturesIo::new(stream), answer).await;
     if let Err(error) = served {
-        debug!("a connection to the control channel failed: {error}");
+        let text = common::connection_failed(common::THE_CONTROL_CHANNEL, error);
+        debug!("{text}");
     }
 }
 
@@ -197,7 +198,7 @@ async fn respond(state: &State, request: Request<Incoming>) -> Reply {
         None
     };
     let Some(body) = body.or(late).await else {
-        return refuse(StatusCode::BAD_REQUEST, "the request has no readable body");
+        return refuse(StatusCode::BAD_REQUEST, texts::NO_BODY);
     };
     let path = head.uri.path();
     let id = path
@@ -224,21 +225,18 @@ async fn respond(state: &State, request: Request<Incoming>) -> Reply {
         },
         (&Method::DELETE, _, Some(id)) => match state.waiting.dismiss(id) {
             true => json(&Answer::default()),
-            false => refuse(StatusCode::NOT_FOUND, "That sign-in is no longer waiting."),
+            false => refuse(StatusCode::NOT_FOUND, consent::NO_LONGER_WAITING),
         },
         (&Method::POST, "/authorise", _) => {
             let query = head.uri.query().unwrap_or_default();
             let (account, fresh) = (parameter(query, "account"), parameter(query, "fresh"));
             let Some(account) = account else {
-                return refuse(StatusCode::BAD_REQUEST, "no account is named");
+                return refuse(StatusCode::BAD_REQUEST, texts::NO_ACCOUNT_NAMED);
             };
             let fresh = fresh.as_deref() == Some("true");
             authorise(state, account, Secret::new(body.as_str()), fresh)
         }
-        _ => refuse(
-            StatusCode::NOT_FOUND,
-            "this proxy knows no such request; is it of another version?",
-        ),
+        _ => refuse(StatusCode::NOT_FOUND, texts::NO_SUCH_REQUEST),
     }
 }
 

@@ -3,7 +3,7 @@
 
 use super::Job;
 #[cfg(target_os = "macos")]
-use super::{Failure, required, say, system};
+use super::{Failure, required, say, system, texts};
 use std::fmt::Write as _;
 
 const LABEL: &str = "emailproxy";
@@ -54,9 +54,8 @@ fn path(of_machine: bool) -> Result<std::path::PathBuf, Failure> {
     if of_machine {
         return Ok(std::path::Path::new("/Library/LaunchDaemons").join(file));
     }
-    let home = std::env::var_os("HOME").ok_or_else(|| {
-        Failure::Wrong("HOME is not set, so that your LaunchAgents are not known".to_owned())
-    })?;
+    let home =
+        std::env::var_os("HOME").ok_or_else(|| Failure::Wrong(texts::NO_HOME.to_owned()))?;
     Ok(std::path::Path::new(&home)
         .join("Library/LaunchAgents")
         .join(file))
@@ -86,7 +85,7 @@ pub(super) fn install(job: &Job, of_machine: bool, dry_run: bool) -> Result<(), 
         );
     }
     std::fs::write(&path, text).map_err(failed)?;
-    say(&format!("wrote {}", path.display()));
+    say(&texts::wrote(path.display()));
     required("launchctl", &["load", "-w", &super::utf8(&path)?])
 }
 
@@ -100,7 +99,7 @@ pub(super) fn uninstall(of_machine: bool, dry_run: bool) -> Result<(), Failure> 
     required("launchctl", &["unload", "-w", &super::utf8(&path)?])?;
     std::fs::remove_file(&path)
         .map_err(|error| Failure::Failed(format!("{}: {error}", path.display())))?;
-    say(&format!("removed {}", path.display()));
+    say(&texts::removed(path.display()));
     Ok(())
 }
 

@@ -1,6 +1,7 @@
 //! systemd: a unit of the user's or of the machine's.
 
-use super::{Failure, Job, required, say, system, unit};
+use super::{Failure, Job, required, say, system, texts, unit};
+use crate::messages::sentence;
 use std::{
     env, fs,
     path::{Path, PathBuf},
@@ -18,9 +19,7 @@ fn path(of_machine: bool) -> Result<PathBuf, Failure> {
         let home = env::var_os("HOME").filter(|path| !path.is_empty())?;
         Some(Path::new(&home).join(".config"))
     });
-    let config = config.ok_or_else(|| {
-        Failure::Wrong("HOME is not set, so that your own units' folder is not known".to_owned())
-    })?;
+    let config = config.ok_or_else(|| Failure::Wrong(texts::NO_HOME.to_owned()))?;
     Ok(config.join("systemd/user").join(NAME))
 }
 
@@ -42,10 +41,7 @@ fn failed(path: &Path, error: &std::io::Error) -> Failure {
 fn is_ours(path: &Path) -> Result<bool, Failure> {
     match fs::read_to_string(path) {
         Ok(text) if text.starts_with(unit::MARK) => Ok(true),
-        Ok(_) => Err(Failure::Wrong(format!(
-            "{} is there and was not written by `emailproxy service install`: move it away first",
-            path.display()
-        ))),
+        Ok(_) => Err(Failure::Wrong(texts::not_ours(path.display()))),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(false),
         Err(error) => Err(failed(path, &error)),
     }
@@ -69,16 +65,15 @@ pub(super) fn install(job: &Job, of_machine: bool, dry_run: bool) -> Result<(), 
     let folder = path.parent().unwrap_or(Path::new("/"));
     fs::create_dir_all(folder).map_err(|error| failed(folder, &error))?;
     fs::write(&path, text).map_err(|error| failed(&path, &error))?;
-    say(&format!("wrote {}", path.display()));
+    say(&texts::wrote(path.display()));
     for command in [&reload, &enable, &restart] {
         required("systemctl", command)?;
     }
-    let user = if of_machine { "" } else { "--user " };
-    say(&format!(
-        "installed and started. Its log: journalctl {user}-u {NAME} -f; after a change of the configuration: systemctl {user}reload {NAME}"
-    ));
-    if !of_machine {
-        say("It ends when you log out, unless: loginctl enable-linger");
+    if of_machine {
+        say(&texts::installed(NAME));
+    } else {
+        say(&texts::installed_for_user(NAME));
+        say(texts::ENDS_WITH_LOGIN);
     }
     Ok(())
 }
@@ -97,26 +92,20 @@ pub(super) fn uninstall(of_machine: bool, dry_run: bool) -> Result<(), Failure> 
         return Ok(());
     }
     if !is_ours(&path)? {
-        return Err(Failure::Wrong(format!(
-            "no service is installed: there is no {}",
-            path.display()
-        )));
+        return Err(Failure::Wrong(texts::no_service(path.display())));
     }
     required("systemctl", &disable)?;
     fs::remove_file(&path).map_err(|error| failed(&path, &error))?;
-    say(&format!("removed {}", path.display()));
+    say(&texts::removed(path.display()));
     required("systemctl", &reload)?;
-    say("Configuration and tokens stay where they are.");
+    say(&sentence(texts::REST_STAYS));
     Ok(())
 }
 
 pub(super) fn status(of_machine: bool) -> Result<bool, Failure> {
     let path = path(of_machine)?;
     if !path.exists() {
-        say(&format!(
-            "no service is installed: there is no {}",
-            path.display()
-        ));
+        say(&texts::no_service(path.display()));
         return Ok(false);
     }
     system(

@@ -3,7 +3,7 @@
 
 use super::Job;
 #[cfg(windows)]
-use super::{Failure, required, say, system};
+use super::{Failure, required, say, system, texts};
 
 #[cfg(windows)]
 const KEY: &str = r"HKCU\Software\Microsoft\Windows\CurrentVersion\Run";
@@ -45,7 +45,7 @@ pub(super) fn install(job: &Job, of_machine: bool, dry_run: bool) -> Result<(), 
         "reg",
         &["add", KEY, "/v", NAME, "/t", "REG_SZ", "/d", &line, "/f"],
     )?;
-    say("It starts when you log in the next time.");
+    say(texts::STARTS_AT_LOGIN);
     Ok(())
 }
 
@@ -68,9 +68,7 @@ pub(super) fn status(of_machine: bool) -> Result<bool, Failure> {
 #[cfg(windows)]
 fn of_user_only(of_machine: bool) -> Result<(), Failure> {
     match of_machine {
-        true => Err(Failure::Wrong(
-            "on Windows only --user is supported: for a service of the machine use its Task Scheduler".to_owned(),
-        )),
+        true => Err(Failure::Wrong(texts::ONLY_FOR_USERS.to_owned())),
         false => Ok(()),
     }
 }

@@ -1,0 +1,114 @@
+//! All that a person reads of this command besides its help and its pages' layout: log lines, errors, questions and answers. Each
+//! stands here once, by theme, with an example that tests render.
+//!
+//! A text is one line that begins with a small letter and has no full stop, because most of them follow something: a time and a
+//! level, a file and a line, `emailproxy:`. What stands alone, on a page or on a screen, becomes a [`sentence`] there.
+
+// The paths are named so that a test elsewhere can take this file in: the modules are found from there as well.
+#[path = "messages/accounts.rs"]
+pub(crate) mod accounts;
+#[path = "messages/add.rs"]
+pub(crate) mod add;
+#[path = "messages/check.rs"]
+pub(crate) mod check;
+#[path = "messages/common.rs"]
+pub(crate) mod common;
+#[path = "messages/consent.rs"]
+pub(crate) mod consent;
+#[path = "messages/console.rs"]
+pub(crate) mod console;
+#[path = "messages/control.rs"]
+pub(crate) mod control;
+#[path = "messages/demo.rs"]
+pub(crate) mod demo;
+#[path = "messages/serve.rs"]
+pub(crate) mod serve;
+#[path = "messages/service.rs"]
+pub(crate) mod service;
+
+/// Each text by its name, rendered with its examples.
+#[allow(dead_code, reason = "tests render them")]
+pub(crate) fn every() -> Vec<(&'static str, String)> {
+    [
+        common::every(),
+        serve::every(),
+        consent::every(),
+        console::every(),
+        control::every(),
+        accounts::every(),
+        add::every(),
+        check::every(),
+        service::every(),
+        demo::every(),
+    ]
+    .concat()
+}
+
+/// `1 server`, `2 servers`.
+#[allow(dead_code, reason = "tests that take these files in need the texts alone")]
+pub(crate) fn counted(count: impl TryInto<u64>, what: &str) -> String {
+    let count = count.try_into().unwrap_or(u64::MAX);
+    let s = if count == 1 { "" } else { "s" };
+    format!("{count} {what}{s}")
+}
+
+/// A text as it stands alone: with a capital, unless it begins with an address or a name, and with a full stop.
+#[allow(dead_code, reason = "tests that take these files in need the texts alone")]
+pub(crate) fn sentence(text: &str) -> String {
+    let word = text.split([' ', ':', ',', '.']).next().unwrap_or_default();
+    let mut sentence = String::with_capacity(text.len() + 1);
+    let mut rest = text;
+    if word.chars().all(|c| c.is_ascii_lowercase())
+        && !text[word.len()..].starts_with('.')
+        && let Some(first) = word.chars().next()
+    {
+        sentence.push(first.to_ascii_uppercase());
+        rest = &text[1..];
+    }
+    sentence.push_str(rest);
+    if !text.is_empty() && !text.ends_with(['.', '!', '?']) {
+        sentence.push('.');
+    }
+    sentence
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_text_that_stands_alone_is_a_sentence() {
+        for (text, expected) in [
+            ("that is too long", "That is too long."),
+            ("dismissed: that login is refused", "Dismissed: that login is refused."),
+            ("user@example.com is signed in", "user@example.com is signed in."),
+            ("mail.example.com is away", "mail.example.com is away."),
+            ("redirect_uri is no address", "redirect_uri is no address."),
+            ("[7] is dismissed", "[7] is dismissed."),
+            ("Nothing was done. Once more?", "Nothing was done. Once more?"),
+            ("", ""),
+        ] {
+            assert_eq!(sentence(text), expected);
+        }
+    }
+
+    #[test]
+    fn one_is_not_many() {
+        assert_eq!(counted(0_usize, "server"), "0 servers");
+        assert_eq!(counted(1_usize, "server"), "1 server");
+        assert_eq!(counted(2_usize, "server"), "2 servers");
+    }
+
+    #[test]
+    fn every_text_is_one_line_and_has_a_name_of_its_own() {
+        let mut names = std::collections::HashSet::new();
+        for (name, text) in every() {
+            assert!(names.insert(name), "{name} is there twice");
+            assert!(!text.contains(['\n', '\r', '{', '}']), "{name}: {text}");
+            assert!(!text.contains("  ") && text.trim() == text, "{name}: {text:?}");
+            let sentences = text.matches(". ").count();
+            assert!(!text.ends_with('.') || sentences > 0, "{name}: {text}");
+        }
+        assert!(names.len() > 200, "only {}", names.len());
+    }
+}
