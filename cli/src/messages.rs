@@ -21,6 +21,8 @@ pub(crate) mod console;
 pub(crate) mod control;
 #[path = "messages/demo.rs"]
 pub(crate) mod demo;
+#[path = "messages/metrics.rs"]
+pub(crate) mod metrics;
 #[path = "messages/serve.rs"]
 pub(crate) mod serve;
 #[path = "messages/service.rs"]
@@ -34,6 +36,7 @@ pub(crate) fn every() -> Vec<(&'static str, String)> {
         serve::every(),
         consent::every(),
         console::every(),
+        metrics::every(),
         control::every(),
         accounts::every(),
         add::every(),
@@ -45,7 +48,6 @@ pub(crate) fn every() -> Vec<(&'static str, String)> {
 }
 
 /// `1 server`, `2 servers`.
-#[allow(dead_code, reason = "tests that take these files in need the texts alone")]
 pub(crate) fn counted(count: impl TryInto<u64>, what: &str) -> String {
     let count = count.try_into().unwrap_or(u64::MAX);
     let s = if count == 1 { "" } else { "s" };
@@ -53,7 +55,6 @@ pub(crate) fn counted(count: impl TryInto<u64>, what: &str) -> String {
 }
 
 /// A text as it stands alone: with a capital, unless it begins with an address or a name, and with a full stop.
-#[allow(dead_code, reason = "tests that take these files in need the texts alone")]
 pub(crate) fn sentence(text: &str) -> String {
     let word = text.split([' ', ':', ',', '.']).next().unwrap_or_default();
     let mut sentence = String::with_capacity(text.len() + 1);

@@ -1,5 +1,6 @@
 //! The metrics, in Prometheus's text format (version 0.0.4). `docs/console.md` says what each of them means.
 
+use crate::messages::{metrics as texts, sentence};
 use oauth::authenticator::{self, AccountOverview, Standing};
 use proxy_runtime_smol::{Counts, Outcomes};
 use std::{
@@ -26,14 +27,14 @@ pub(super) fn text(figures: &Figures<'_>) -> String {
         .family(
             "emailproxy_build_info",
             Kind::Gauge,
-            "Always 1; the label says which version runs.",
+            texts::METRIC_BUILD,
         )
         .sample(&[("version", figures.version)], 1);
     metrics
         .family(
             "process_start_time_seconds",
             Kind::Gauge,
-            "When the proxy began to serve, in seconds since 1970.",
+            texts::METRIC_START,
         )
         .only(figures.since);
     of_servers(&mut metrics, figures.servers);
@@ -46,7 +47,7 @@ pub(super) fn text(figures: &Figures<'_>) -> String {
         .family(
             "emailproxy_accounts",
             Kind::Gauge,
-            "Accounts by whether tokens of theirs are saved.",
+            texts::METRIC_ACCOUNTS,
         )
         .sample(
             &[("state", "authorised")],
@@ -64,7 +65,7 @@ pub(super) fn text(figures: &Figures<'_>) -> String {
         .family(
             "emailproxy_consents_waiting",
             Kind::Gauge,
-            "Users who are being asked for permission now.",
+            texts::METRIC_CONSENTS_WAITING,
         )
         .only(figures.waiting);
     metrics.0
@@ -80,7 +81,7 @@ fn of_servers(metrics: &mut Exposition, servers: &[(Arc<str>, Counts)]) {
     each(
         "emailproxy_sessions",
         Kind::Gauge,
-        "Sessions that are open now.",
+        texts::METRIC_SESSIONS,
         &|family, server, counts| {
             family.sample(&[("server", server)], counts.open);
         },
@@ -88,7 +89,7 @@ fn of_servers(metrics: &mut Exposition, servers: &[(Arc<str>, Counts)]) {
     each(
         "emailproxy_sessions_total",
         Kind::Counter,
-        "Sessions begun.",
+        texts::METRIC_SESSIONS_BEGUN,
         &|family, server, counts| {
             family.sample(&[("server", server)], counts.sessions);
         },
@@ -96,7 +97,7 @@ fn of_servers(metrics: &mut Exposition, servers: &[(Arc<str>, Counts)]) {
     each(
         "emailproxy_clients_turned_away_total",
         Kind::Counter,
-        "Clients that were turned away before a session began, by reason.",
+        texts::METRIC_TURNED_AWAY,
         &|family, server, counts| {
             let away = &counts.turned_away;
             for (reason, count) in [
@@ -114,7 +115,7 @@ fn of_servers(metrics: &mut Exposition, servers: &[(Arc<str>, Counts)]) {
     each(
         "emailproxy_logins_total",
         Kind::Counter,
-        "Logins by what became of them.",
+        texts::METRIC_LOGINS,
         &|family, server, counts| {
             let logins = &counts.logins;
             for (result, count) in [
@@ -130,7 +131,7 @@ fn of_servers(metrics: &mut Exposition, servers: &[(Arc<str>, Counts)]) {
     each(
         "emailproxy_tls_handshakes_total",
         Kind::Counter,
-        "TLS handshakes with mail programs (client) and mail servers (server).",
+        texts::METRIC_HANDSHAKES,
         &|family, server, counts| {
             for (with, outcomes) in [
                 ("client", counts.tls_with_clients),
@@ -148,7 +149,7 @@ fn of_servers(metrics: &mut Exposition, servers: &[(Arc<str>, Counts)]) {
     each(
         "emailproxy_upstream_connects_total",
         Kind::Counter,
-        "Connections to the mail server.",
+        texts::METRIC_CONNECTS,
         &|family, server, counts| {
             for (result, count) in results(counts.connects) {
                 family.sample(&[("server", server), ("result", result)], count);
@@ -158,7 +159,7 @@ fn of_servers(metrics: &mut Exposition, servers: &[(Arc<str>, Counts)]) {
     each(
         "emailproxy_relayed_bytes_total",
         Kind::Counter,
-        "Plaintext relayed after logins, in bytes, by whom it was for.",
+        texts::METRIC_RELAYED,
         &|family, server, counts| {
             family
                 .sample(&[("server", server), ("to", "client")], counts.to_clients)
@@ -168,7 +169,7 @@ fn of_servers(metrics: &mut Exposition, servers: &[(Arc<str>, Counts)]) {
     each(
         "emailproxy_session_defects_total",
         Kind::Counter,
-        "Sessions that a defect of the proxy ended: please report them.",
+        texts::METRIC_DEFECTS,
         &|family, server, counts| {
             family.sample(&[("server", server)], counts.defects);
         },
@@ -184,7 +185,7 @@ fn of_tokens(metrics: &mut Exposition, counts: &authenticator::Counts) {
     let mut family = metrics.family(
         "emailproxy_token_requests_total",
         Kind::Counter,
-        "Requests to the providers' token endpoints, by what became of them.",
+        texts::METRIC_TOKEN_REQUESTS,
     );
     for (result, count) in [
         ("granted", requests.granted),
@@ -201,7 +202,7 @@ fn of_tokens(metrics: &mut Exposition, counts: &authenticator::Counts) {
         .family(
             "emailproxy_token_request_duration_seconds",
             Kind::Histogram,
-            "How long requests to the providers' token endpoints took.",
+            texts::METRIC_TOKEN_TIMES,
         )
         .histogram(
             buckets.map(|(bound, within)| (bound.as_secs_f64(), *within)),
@@ -213,7 +214,7 @@ fn of_tokens(metrics: &mut Exposition, counts: &authenticator::Counts) {
         .family(
             "emailproxy_consents_total",
             Kind::Counter,
-            "Users who were asked for permission, by what became of it.",
+            texts::METRIC_CONSENTS,
         )
         .sample(&[("result", "granted")], consents.granted)
         .sample(&[("result", "denied")], consents.denied)
@@ -222,7 +223,7 @@ fn of_tokens(metrics: &mut Exposition, counts: &authenticator::Counts) {
         .family(
             "emailproxy_store_errors_total",
             Kind::Counter,
-            "Failures to read or write saved tokens; retries count.",
+            texts::METRIC_STORE_ERRORS,
         )
         .only(counts.store_errors);
 }
@@ -250,6 +251,7 @@ impl Exposition {
             Kind::Gauge => "gauge",
             Kind::Histogram => "histogram",
         };
+        let help = sentence(help);
         // Writing to a string cannot fail.
         let _ = writeln!(self.0, "# HELP {name} {help}\n# TYPE {name} {kind}");
         Family {

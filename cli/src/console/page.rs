@@ -8,6 +8,7 @@ use super::{
     },
     words::{ago, bytes, clock, date, duration, left, shortened},
 };
+use crate::messages::{console as texts, counted, sentence};
 use maud::{DOCTYPE, Markup, html};
 
 /// Seconds after which a browser without JavaScript loads the page again, unless there is something to be typed.
@@ -69,8 +70,7 @@ pub(super) fn sign_in(why: Option<&str>) -> Markup {
             h1 { "Sign in to the console" }
             @if let Some(why) = why { p .notice.bad role="alert" { (why) } }
             p {
-                "Open the link with the token: " code { "emailproxy console" }
-                " prints it, with the same options that the proxy runs with. Or enter the token here."
+                (texts::OPEN_THE_LINK) " " code { "emailproxy console" } " " (texts::IS_PRINTED)
             }
             form method="post" action="/sign-in" .line {
                 label .hidden for="token" { "Token" }
@@ -133,7 +133,7 @@ fn consents(state: &State, form_word: &str, typing: bool) -> Markup {
         section #consents .consents aria-label="Permissions that are waited for" {
             @for consent in &state.consents { (consent_shown(consent, state, form_word)) }
             @if typing {
-                noscript { p .quiet { "This page stays as it is while there is something to enter. " a href="/" { "Load it again" } } }
+                noscript { p .quiet { (sentence(texts::PAGE_STAYS)) " " a href="/" { "Load it again" } } }
             }
         }
     }
@@ -156,10 +156,7 @@ fn consent_shown(consent: &ConsentShown, state: &State, form_word: &str) -> Mark
                 ", " (ago(consent.begun, state.now))
             }
             @if consent.password_differs {
-                p .notice.warn {
-                    "The password of this login differs from the saved one. Approve only if this is you: from then on, the new \
-                     password counts."
-                }
+                p .notice.warn { (texts::PASSWORD_DIFFERS) }
             }
             @match &consent.ask {
                 Ask::Browser { url, redirect_uri } => (by_browser(id, url, redirect_uri, form_word)),
@@ -191,7 +188,7 @@ fn by_browser(id: u64, url: &str, redirect_uri: &str, form_word: &str) -> Markup
         form method="post" action={ "/consents/" (id) "/answer" } .paste {
             (hidden(form_word))
             label for={ "address-" (id) } {
-                "Does the browser end on a page that does not load? Paste that page's address; it begins with "
+                (texts::PASTE_HERE) " "
                 code { (redirect_uri) }
             }
             div .line {
@@ -204,7 +201,7 @@ fn by_browser(id: u64, url: &str, redirect_uri: &str, form_word: &str) -> Markup
             summary { "Use another device" }
             div .qr {
                 img src={ "/consents/" (id) "/qr.svg" } alt="QR code of the sign-in page's address" width="200" height="200" loading="lazy";
-                p .quiet { "Approve there. The page on which it ends will not load; copy its address into the field above." }
+                p .quiet { (texts::APPROVE_THERE) }
             }
         }
     }
@@ -275,10 +272,10 @@ fn accounts(state: &State) -> Markup {
         section #accounts .card aria-labelledby="accounts-title" {
             h2 #accounts-title { "Accounts" }
             @if state.accounts.is_empty() {
-                p .quiet { "The configuration has no account of its own." }
+                p .quiet { (sentence(texts::NO_ACCOUNT_SHOWN)) }
             }
             @if state.accounts.iter().any(|account| account.standing == Standing::Unauthorised) {
-                p .quiet { "To authorise an account, check its mail with your mail program: the approval appears at the top of this page." }
+                p .quiet { (sentence(texts::HOW_TO_AUTHORISE)) }
             }
             ul .rows {
                 @for account in &state.accounts { (account_shown(account, state)) }
@@ -301,7 +298,7 @@ fn account_shown(account: &AccountShown, state: &State) -> Markup {
                 p .quiet .facts {
                     span { (flow(account.flow)) }
                     @if let Some(used) = account.last_used { span { "used " (ago(used, state.now)) } }
-                    @if account.sessions > 0 { span { (count(account.sessions, "session")) } }
+                    @if account.sessions > 0 { span { (counted(account.sessions, "session")) } }
                     @match account.token_until {
                         Some(until) if until > state.now => span { "token for " (duration(until - state.now)) },
                         Some(_) if account.renewable => span { "token is renewed at the next login" },
@@ -334,7 +331,7 @@ fn servers(state: &State) -> Markup {
                 @for server in &state.servers { (server_shown(server, state)) }
             }
             @if state.sessions_open > state.sessions.len() {
-                p .quiet { "The newest " (state.sessions.len()) " of " (state.sessions_open) " sessions are shown." }
+                p .quiet { (sentence(&texts::newest_sessions(state.sessions.len(), state.sessions_open))) }
             }
         }
     }
@@ -356,7 +353,7 @@ fn server_shown(server: &ServerShown, state: &State) -> Markup {
                     span { (server.upstream) " " em { (server.upstream_tls) } }
                 }
                 p .quiet .facts {
-                    span { (count_u64(server.accepted, "login")) }
+                    span { (counted(server.accepted, "login")) }
                     @if server.failed > 0 { span .trouble { (server.failed) " refused" } }
                     span title="to mail programs" { "↓ " (bytes(server.to_clients)) }
                     span title="to the server" { "↑ " (bytes(server.to_server)) }
@@ -451,16 +448,5 @@ fn footer(state: &State, form_word: &str) -> Markup {
             }
             p .quiet { "emailproxy " (state.version) }
         }
-    }
-}
-
-fn count(n: usize, thing: &str) -> String {
-    count_u64(n as u64, thing)
-}
-
-fn count_u64(n: u64, thing: &str) -> String {
-    match n {
-        1 => format!("1 {thing}"),
-        n => format!("{n} {thing}s"),
     }
 }

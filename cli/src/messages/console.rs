@@ -126,4 +126,36 @@ proxy_proto::texts! {
 
     /// `/healthz`: the same.
     pub(crate) const NO_SERVER_IS_OPEN = "no server is open";
+
+    /// The page, before somebody is signed in: `emailproxy console` stands behind it.
+    pub(crate) const OPEN_THE_LINK = "Open the link with the token:";
+
+    /// Behind that.
+    pub(crate) const IS_PRINTED = "prints it, with the same options that the proxy runs with. Or enter the token here.";
+
+    /// The page, where a browser has no scripts and something can be typed.
+    pub(crate) const PAGE_STAYS = "this page stays as it is while there is something to enter";
+
+    /// The page, about a login that could be somebody else's.
+    pub(crate) const PASSWORD_DIFFERS =
+        "The password of this login differs from the saved one. Approve only if this is you: from then on, the new password counts.";
+
+    /// The page, above the field for an address; what it begins with stands behind it.
+    pub(crate) const PASTE_HERE =
+        "Does the browser end on a page that does not load? Paste that page's address; it begins with";
+
+    /// The page, beside the QR code.
+    pub(crate) const APPROVE_THERE =
+        "Approve there. The page on which it ends will not load; copy its address into the field above.";
+
+    /// The page, without accounts.
+    pub(crate) const NO_ACCOUNT_SHOWN = "the configuration has no account of its own";
+
+    /// The page, with accounts that have no token.
+    pub(crate) const HOW_TO_AUTHORISE =
+        "to authorise an account, check its mail with your mail program: the approval appears at the top of this page";
+
+    /// The page, with more sessions than it shows.
+    pub(crate) fn newest_sessions(shown = 250, open = 1024) =
+        "the newest {shown} of {open} sessions are shown";
 }
