@@ -38,7 +38,7 @@ proxy_proto::texts! {
         "{what} is missing: it is read from the next line of standard input, or asked for at a terminal";
 
     /// A new password was mistyped.
-    pub(crate) const THE_TWO_DIFFER = "the two differ: nothing was changed";
+    pub(crate) const THE_TWO_DIFFER = "the two differ, so nothing was done: try again";
 
     /// `passwd` has succeeded.
     pub(crate) fn password_changed(

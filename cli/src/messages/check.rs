@@ -52,10 +52,10 @@ proxy_proto::texts! {
         "it offers neither XOAUTH2 nor OAUTHBEARER: it may not take tokens at all; check server_address and server_port";
 
     /// A provider answers by HTTP 5xx.
-    pub(crate) const PROVIDER_IN_TROUBLE = "the provider has a trouble of its own there: try again later";
+    pub(crate) const PROVIDER_IN_TROUBLE = "the provider itself is in trouble there: try again later";
 
     /// A provider has no such page.
-    pub(crate) const NO_SUCH_PAGE = "there is hardly a page of that address: check its spelling";
+    pub(crate) const NO_SUCH_PAGE = "there seems to be no page at that address: check its spelling";
 
     /// A provider's answer is none of OAuth's.
     pub(crate) const NOT_OAUTH =

@@ -63,7 +63,7 @@ proxy_proto::texts! {
          reload {unit}";
 
     /// The same, and what many expect otherwise.
-    pub(crate) const ENDS_WITH_LOGIN = "it ends when you log out, unless: loginctl enable-linger";
+    pub(crate) const ENDS_WITH_LOGIN = "it ends when you log out, unless you allow it to stay: loginctl enable-linger";
 
     /// `uninstall` has succeeded.
     pub(crate) const REST_STAYS = "configuration and tokens stay where they are";
