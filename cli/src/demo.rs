@@ -299,7 +299,9 @@ fn approve(sandbox: &Sandbox) -> Announce {
             match person.approve_async(&url).await {
                 Ok(visit) if visit.status == Some(200) => info!("{}", texts::approved(account)),
                 Ok(visit) => {
-                    let status = visit.status.map_or("none".to_owned(), |one| one.to_string());
+                    let status = visit
+                        .status
+                        .map_or("none".to_owned(), |one| one.to_string());
                     warn!("{}", texts::not_approved_status(account, status));
                 }
                 Err(error) => warn!("{}", texts::not_approved(account, error)),

@@ -35,10 +35,7 @@ impl Authenticate for Gate {
 
     fn refused(&self, user: &str, protocol: Protocol, text: &str) {
         if let Some(advice) = oauth::flow::advice::of_mail_server(text) {
-            warn!(
-                "{}",
-                texts::not_let_in(protocol.name(), user, advice)
-            );
+            warn!("{}", texts::not_let_in(protocol.name(), user, advice));
         }
     }
 

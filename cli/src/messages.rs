@@ -81,12 +81,21 @@ mod tests {
     fn a_text_that_stands_alone_is_a_sentence() {
         for (text, expected) in [
             ("that is too long", "That is too long."),
-            ("dismissed: that login is refused", "Dismissed: that login is refused."),
-            ("user@example.com is signed in", "user@example.com is signed in."),
+            (
+                "dismissed: that login is refused",
+                "Dismissed: that login is refused.",
+            ),
+            (
+                "user@example.com is signed in",
+                "user@example.com is signed in.",
+            ),
             ("mail.example.com is away", "mail.example.com is away."),
             ("redirect_uri is no address", "redirect_uri is no address."),
             ("[7] is dismissed", "[7] is dismissed."),
-            ("Nothing was done. Once more?", "Nothing was done. Once more?"),
+            (
+                "Nothing was done. Once more?",
+                "Nothing was done. Once more?",
+            ),
             ("", ""),
         ] {
             assert_eq!(sentence(text), expected);
@@ -106,7 +115,10 @@ mod tests {
         for (name, text) in every() {
             assert!(names.insert(name), "{name} is there twice");
             assert!(!text.contains(['\n', '\r', '{', '}']), "{name}: {text}");
-            assert!(!text.contains("  ") && text.trim() == text, "{name}: {text:?}");
+            assert!(
+                !text.contains("  ") && text.trim() == text,
+                "{name}: {text:?}"
+            );
             let sentences = text.matches(". ").count();
             assert!(!text.ends_with('.') || sentences > 0, "{name}: {text}");
         }

@@ -262,7 +262,8 @@ fn looked_up(
         return autoconfig::look_up(std::slice::from_ref(url), domain, terminal);
     }
     let places = autoconfig::places(domain);
-    let agreed = options.yes || terminal.is_there() && terminal.agrees(&texts::ask_look_up(domain))?;
+    let agreed =
+        options.yes || terminal.is_there() && terminal.agrees(&texts::ask_look_up(domain))?;
     if agreed {
         return autoconfig::look_up(&places, domain, terminal);
     }

@@ -283,14 +283,8 @@ impl Front {
         let circumstances = circumstances(who);
         let (account, url) = (&who.account, shown.url());
         match code {
-            None => info!(
-                "{}",
-                texts::needs_permission(account, circumstances, url)
-            ),
-            Some(code) => info!(
-                "{}",
-                texts::needs_code(account, circumstances, code, url)
-            ),
+            None => info!("{}", texts::needs_permission(account, circumstances, url)),
+            Some(code) => info!("{}", texts::needs_code(account, circumstances, code, url)),
         }
         if let Some(also) = &self.announce {
             also(&Announcement { who, url, code });

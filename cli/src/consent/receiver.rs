@@ -105,13 +105,11 @@ impl Receiver {
     ///
     /// When the address cannot be listened on; says what to do about it.
     pub async fn open(&self, request: &CodeRequest) -> Result<Waiting, ConsentError> {
-        let configured = address::parse(&request.redirect_uri).map_err(|error| {
-            ConsentError::Unable(texts::bad_redirect_uri(error))
-        })?;
+        let configured = address::parse(&request.redirect_uri)
+            .map_err(|error| ConsentError::Unable(texts::bad_redirect_uri(error)))?;
         let listen = match &request.redirect_listen_address {
-            Some(text) => address::parse(text).map_err(|error| {
-                ConsentError::Unable(texts::bad_listen_address(error))
-            })?,
+            Some(text) => address::parse(text)
+                .map_err(|error| ConsentError::Unable(texts::bad_listen_address(error)))?,
             None => configured.clone(),
         };
         if listen.scheme() == "https" {

@@ -41,9 +41,9 @@ fn link(args: &Args, address: Option<&ConsoleAddress>) -> Result<String, (u8, St
         Some(address) => address.clone(),
         None => {
             let path = &args.config_file;
-            let settings = Settings::load(path).settings.ok_or_else(|| {
-                (UNUSABLE, texts::look_at_check(path.display()))
-            })?;
+            let settings = Settings::load(path)
+                .settings
+                .ok_or_else(|| (UNUSABLE, texts::look_at_check(path.display())))?;
             configured(&settings)
                 .map_err(|problem| (UNUSABLE, proxy::place(path, &problem)))?
                 .unwrap_or_default()

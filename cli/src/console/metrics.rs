@@ -24,11 +24,7 @@ pub(super) struct Figures<'a> {
 pub(super) fn text(figures: &Figures<'_>) -> String {
     let mut metrics = Exposition::default();
     metrics
-        .family(
-            "emailproxy_build_info",
-            Kind::Gauge,
-            texts::METRIC_BUILD,
-        )
+        .family("emailproxy_build_info", Kind::Gauge, texts::METRIC_BUILD)
         .sample(&[("version", figures.version)], 1);
     metrics
         .family(
@@ -44,11 +40,7 @@ pub(super) fn text(figures: &Figures<'_>) -> String {
         accounts.filter(|account| wanted(&account.state)).count()
     };
     metrics
-        .family(
-            "emailproxy_accounts",
-            Kind::Gauge,
-            texts::METRIC_ACCOUNTS,
-        )
+        .family("emailproxy_accounts", Kind::Gauge, texts::METRIC_ACCOUNTS)
         .sample(
             &[("state", "authorised")],
             standing(|state| matches!(state, Standing::Authorised { .. })),

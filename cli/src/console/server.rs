@@ -88,10 +88,7 @@ impl Server {
         .await?;
         let open = self.serve(wanted, sockets, token.clone())?;
         let url = wanted.url(port(&open.bound));
-        info!(
-            "{}",
-            texts::console_is_at(&url, self.token_file.display())
-        );
+        info!("{}", texts::console_is_at(&url, self.token_file.display()));
         if !open.bound.iter().all(|address| address.ip().is_loopback()) {
             let port = port(&open.bound);
             warn!("{}", texts::reachable_from_elsewhere(wanted, port));

@@ -94,9 +94,7 @@ impl Client {
         let Answer {
             error,
             other_person,
-        } = answer
-            .await
-            .map_err(texts::proxy_does_not_answer)?;
+        } = answer.await.map_err(texts::proxy_does_not_answer)?;
         match error {
             Some(why) => Err(why),
             None => Ok(Granted { other_person }),

@@ -158,7 +158,10 @@ proxy_proto::texts! {
 }
 
 /// How debug logging is from now on.
-#[allow(dead_code, reason = "tests that take these files in need the texts alone")]
+#[allow(
+    dead_code,
+    reason = "tests that take these files in need the texts alone"
+)]
 pub(crate) fn debug(on: bool) -> &'static str {
     match on {
         true => DEBUG_ON,

@@ -54,8 +54,7 @@ fn path(of_machine: bool) -> Result<std::path::PathBuf, Failure> {
     if of_machine {
         return Ok(std::path::Path::new("/Library/LaunchDaemons").join(file));
     }
-    let home =
-        std::env::var_os("HOME").ok_or_else(|| Failure::Wrong(texts::NO_HOME.to_owned()))?;
+    let home = std::env::var_os("HOME").ok_or_else(|| Failure::Wrong(texts::NO_HOME.to_owned()))?;
     Ok(std::path::Path::new(&home)
         .join("Library/LaunchAgents")
         .join(file))
