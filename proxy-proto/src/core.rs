@@ -291,6 +291,11 @@ impl Core {
         }
     }
 
+    /// The name of the login under way.
+    pub(crate) fn login_name(&self) -> &str {
+        self.attempt.as_ref().map_or("", |a| &*a.login.user)
+    }
+
     /// Whether a request for credentials is open.
     pub(crate) fn waiting_for_credentials(&self) -> bool {
         self.attempt.as_ref().is_some_and(|a| a.request.is_some())

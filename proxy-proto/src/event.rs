@@ -1,6 +1,6 @@
 //! What a session tells its driver.
 
-use crate::{Login, Rejection, Side};
+use crate::{Login, Rejection, Side, messages};
 use std::{fmt, sync::Arc};
 
 /// Identifies one request for credentials; an answer with another one is refused.
@@ -81,7 +81,7 @@ impl fmt::Display for RedactedLine {
     }
 }
 
-/// Why a session ended.
+/// Why a session ended. Displayed, it is one whole sentence for a log.
 #[non_exhaustive]
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Reason {
@@ -95,11 +95,11 @@ pub enum Reason {
     Unreachable(String),
     /// A TLS handshake with the client failed.
     ClientTls(String),
-    /// A side broke the protocol or a security rule.
+    /// A side broke the protocol or a security rule; the text is a whole sentence.
     Protocol(Side, String),
-    /// A bound was hit.
+    /// A bound was hit; the text is a whole sentence.
     Limit(Side, String),
-    /// A wait took too long.
+    /// A wait took too long; the text is a whole sentence.
     TimedOut(Side, String),
     /// A filter gave up; the text names it.
     Filter(String),
@@ -110,16 +110,16 @@ pub enum Reason {
 impl fmt::Display for Reason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Reason::ClientLeft => f.write_str("the client closed the connection"),
-            Reason::ServerLeft => f.write_str("the server closed the connection"),
-            Reason::Finished => f.write_str("finished"),
-            Reason::Unreachable(why) => write!(f, "the server cannot be used: {why}"),
-            Reason::ClientTls(why) => write!(f, "TLS with the client failed: {why}"),
-            Reason::Protocol(side, why) => write!(f, "the {side} broke the protocol: {why}"),
-            Reason::Limit(side, why) => write!(f, "the {side} exceeded a limit: {why}"),
-            Reason::TimedOut(side, why) => write!(f, "the {side} took too long: {why}"),
-            Reason::Filter(why) => f.write_str(why),
-            Reason::Shutdown => f.write_str("the proxy is shutting down"),
+            Reason::ClientLeft => f.write_str(messages::CLIENT_CLOSED),
+            Reason::ServerLeft => f.write_str(messages::SERVER_CLOSED),
+            Reason::Finished => f.write_str(messages::FINISHED),
+            Reason::Unreachable(why) => f.write_str(&messages::unreachable(why)),
+            Reason::ClientTls(why) => f.write_str(&messages::client_tls_failed(why)),
+            Reason::Protocol(_, why)
+            | Reason::Limit(_, why)
+            | Reason::TimedOut(_, why)
+            | Reason::Filter(why) => f.write_str(why),
+            Reason::Shutdown => f.write_str(messages::SHUTTING_DOWN),
         }
     }
 }

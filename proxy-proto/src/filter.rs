@@ -39,7 +39,7 @@ mod framed;
 
 pub use framed::{Bounds, Change, Command, Message, Response, Units, Wants, framed};
 
-use crate::Side;
+use crate::{Side, messages};
 use std::{collections::VecDeque, fmt, sync::Arc};
 
 /// Most bytes that the filters of a chain may put out for one piece of input, unless [`Chain::limit_output`] says
@@ -308,9 +308,7 @@ impl Work {
     /// Sends what the filter `at` has put out on its way.
     fn sent(&mut self, at: usize) -> Result<(), Failed> {
         if self.out.exceeded {
-            return Err(Failed(
-                "the plugins send too much at once, or answer each other without end".to_owned(),
-            ));
+            return Err(Failed(messages::PLUGINS_WITHOUT_END.to_owned()));
         }
         for (to, bytes) in self.out.pieces.drain(..) {
             let gap = match to {

@@ -101,7 +101,7 @@
 //! needs: both links' buffers (`buffer.rs`), events, timers (`timers.rs`), the login under way. `refusal.rs` gives a
 //! login or a session up. `frame.rs` finds lines and counted literals before any grammar sees a byte, `names.rs`
 //! commands' names. `imap/`, `pop/` and `smtp/` implement `machine.rs`'s trait, each with its nom grammar. `sasl.rs`
-//! decodes and encodes the mechanisms, `redact.rs` makes text fit for logs and peers.
+//! decodes and encodes the mechanisms, `redact.rs` makes text fit for logs and peers, `messages.rs` is what people read.
 //! `relay.rs` passes an open session's bytes, `filter.rs` is what may stand in their way.
 
 #![forbid(unsafe_code)]
@@ -117,6 +117,7 @@ mod imap;
 mod limits;
 mod login;
 mod machine;
+mod messages;
 mod names;
 mod pop;
 mod redact;

@@ -4,7 +4,7 @@ use crate::{
     Reason, Refusal, Rejection, Side,
     core::{Core, Phase},
     machine::{Farewell, Machine},
-    redact,
+    messages, redact,
 };
 
 /// Ends the login with this refusal; one too many ends the session.
@@ -50,8 +50,7 @@ pub(crate) fn server_refused(
     let line = redact::one_line(&String::from_utf8_lossy(refusal.line));
     core.report_refusal(&with_challenge(&line));
     if refusal.token_at_fault {
-        let user = core.attempt.as_ref().map_or("", |a| &*a.login.user);
-        let text = format!("{user}: the mail server refused the access token: {said}");
+        let text = messages::token_refused(core.login_name(), said);
         return refuse(machine, core, &Refusal::Denied(text));
     }
     // Its code and text are the server's own.
@@ -63,11 +62,9 @@ pub(crate) fn server_refused(
 /// Counts an error; one too many ends the session.
 pub(crate) fn count_error(machine: &mut dyn Machine, core: &mut Core) {
     if core.phase == Phase::Dialogue && core.count_error() {
-        machine.farewell(core, Farewell::TooManyErrors, "Too many errors");
-        core.close(Reason::Limit(
-            Side::Client,
-            "too many failed logins or unusable commands".into(),
-        ));
+        let why = messages::TOO_MANY_ERRORS;
+        machine.farewell(core, Farewell::TooManyErrors, why);
+        core.close(Reason::Limit(Side::Client, why.into()));
     }
 }
 

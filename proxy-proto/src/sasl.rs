@@ -1,6 +1,6 @@
 //! SASL: PLAIN (RFC 4616) and LOGIN from the client, XOAUTH2 and OAUTHBEARER (RFC 7628) towards the server.
 
-use crate::{Bearer, Login, Mechanism, Secret, Upstream, names::is_one_of, redact};
+use crate::{Bearer, Login, Mechanism, Secret, Upstream, messages, names::is_one_of, redact};
 use base64::{Engine, engine::general_purpose::STANDARD};
 use nom::{
     IResult, Parser,
@@ -120,29 +120,29 @@ fn plain(message: &[u8]) -> Result<Login, &'static str> {
     let mut parts = message.splitn(3, |&b| b == 0);
     let (Some(authzid), Some(authcid), Some(password)) = (parts.next(), parts.next(), parts.next())
     else {
-        return Err("the PLAIN message has not the form of RFC 4616");
+        return Err(messages::NOT_PLAIN);
     };
     if password.contains(&0) {
-        return Err("the PLAIN message has not the form of RFC 4616");
+        return Err(messages::NOT_PLAIN);
     }
     if !authzid.is_empty() && authzid != authcid {
-        return Err("an authorisation identity other than the login name is not served");
+        return Err(messages::OTHER_IDENTITY);
     }
     login(authcid, password)
 }
 
 /// Checks a login name and a password as they came.
 pub(crate) fn login(user: &[u8], password: &[u8]) -> Result<Login, &'static str> {
-    let user = std::str::from_utf8(user).map_err(|_| "the login name is not UTF-8")?;
-    let password = std::str::from_utf8(password).map_err(|_| "the password is not UTF-8")?;
+    let user = std::str::from_utf8(user).map_err(|_| messages::NAME_NOT_UTF8)?;
+    let password = std::str::from_utf8(password).map_err(|_| messages::PASSWORD_NOT_UTF8)?;
     if user.is_empty() {
-        return Err("the login name is empty");
+        return Err(messages::NAME_EMPTY);
     }
     if user.chars().any(char::is_control) {
-        return Err("the login name holds control characters");
+        return Err(messages::NAME_HOLDS_CONTROLS);
     }
     if password.is_empty() {
-        return Err("the password is empty");
+        return Err(messages::PASSWORD_EMPTY);
     }
     Ok(Login {
         user: user.into(),

@@ -5,7 +5,7 @@ use crate::{
     core::{Core, Phase, ServerLink},
     frame::{Broken, Framed},
     machine::{Farewell, Machine, machine},
-    redact,
+    messages, redact,
     refusal::{refuse, unusable},
     sasl,
     timers::Expired,
@@ -121,7 +121,7 @@ impl Session {
         match side {
             Side::Client => self.core.abort(Reason::ClientTls(why)),
             Side::Server if self.core.phase == Phase::Dialogue => {
-                let text = format!("TLS with the server failed: {why}");
+                let text = messages::server_tls_failed(why);
                 self.upstream_unusable(&text, Reason::Unreachable(text.clone()));
             }
             Side::Server => {}
@@ -185,33 +185,33 @@ impl Session {
             match expired {
                 Expired::Keepalive => self.machine.keepalive(&mut self.core),
                 Expired::Consent => {
-                    let text =
-                        "Nobody approved the login in time; log in again to be asked once more";
-                    self.refuse(&Refusal::Temporary(text.into()));
+                    let text = messages::nobody_approved(self.core.login_name());
+                    self.refuse(&Refusal::Temporary(text));
                 }
                 Expired::ServerAnswer => {
-                    let text = "The mail server did not answer in time";
-                    self.server_failed(text, Reason::TimedOut(Side::Server, "no answer".into()));
+                    let text = messages::NO_ANSWER;
+                    self.server_failed(text, Reason::TimedOut(Side::Server, text.into()));
                 }
                 Expired::BeforeLogin if self.core.phase == Phase::Settling => {
                     if self.core.client.receive.is_empty() {
                         self.core.begin_relay();
                     } else {
-                        let why = "a command behind the login never ended";
+                        let why = messages::UNFINISHED_COMMAND_BEHIND;
                         self.core.abort(Reason::TimedOut(Side::Client, why.into()));
                     }
                 }
                 Expired::BeforeLogin => {
-                    let reason = Reason::TimedOut(Side::Client, "no login".into());
-                    self.farewell(Farewell::Idle, "Too long without a login", reason);
+                    let text = messages::NO_LOGIN;
+                    let reason = Reason::TimedOut(Side::Client, text.into());
+                    self.farewell(Farewell::Idle, text, reason);
                 }
                 Expired::HalfClosed => {
                     let silent = match self.core.client.eof {
                         true => Side::Server,
                         false => Side::Client,
                     };
-                    let why = "silent since the other side has ended";
-                    self.core.abort(Reason::TimedOut(silent, why.into()));
+                    let why = messages::silent(silent);
+                    self.core.abort(Reason::TimedOut(silent, why));
                 }
                 Expired::Drain if matches!(self.core.phase, Phase::Settling | Phase::Relay) => {
                     self.core.abort(Reason::Shutdown)
@@ -246,9 +246,10 @@ impl Session {
                     self.machine.bearer(&mut self.core);
                 }
             }
-            Ok(_) => self.refuse(&Refusal::Denied(
-                "The access token holds characters that cannot be sent".into(),
-            )),
+            Ok(_) => {
+                let text = messages::unsendable(self.core.login_name());
+                self.refuse(&Refusal::Denied(text));
+            }
             Err(refusal) => self.refuse(&refusal),
         }
         self.turn();
@@ -261,7 +262,7 @@ impl Session {
         match self.core.phase {
             Phase::Dialogue => self.farewell(
                 Farewell::Shutdown,
-                "The proxy is shutting down",
+                messages::SHUTTING_DOWN,
                 Reason::Shutdown,
             ),
             Phase::Settling | Phase::Relay => self.core.drain(),
@@ -405,33 +406,31 @@ impl Session {
 
     /// Bytes behind a STARTTLS command or its answer: an attacker's, or a client that is not safe to serve.
     fn residue(&mut self, side: Side) {
-        let reason = Reason::Protocol(side, "it sent data behind STARTTLS, before TLS".into());
+        let text = match side {
+            Side::Client => messages::CLIENT_DATA_BEFORE_TLS,
+            Side::Server => messages::SERVER_DATA_BEFORE_TLS,
+        };
+        let reason = Reason::Protocol(side, text.into());
         match side {
             Side::Client => self.core.close(reason),
-            Side::Server => {
-                let text = "The mail server sent data between its answer to STARTTLS and TLS; somebody may be \
-                            interfering with the connection";
-                self.upstream_unusable(text, reason);
-            }
+            Side::Server => self.upstream_unusable(text, reason),
         }
     }
 
     fn broken(&mut self, side: Side, broken: Broken) {
-        let (text, reason) = match broken {
-            Broken::TooLong => (
-                "Line too long",
-                Reason::Limit(side, "a line is too long".into()),
-            ),
-            Broken::BareNewline => (
-                "Lines must end in CRLF",
-                Reason::Protocol(side, "a line does not end in CRLF".into()),
-            ),
+        let text = match (side, broken) {
+            (Side::Client, Broken::TooLong) => messages::CLIENT_LINE_TOO_LONG,
+            (Side::Client, Broken::BareNewline) => messages::CLIENT_BARE_NEWLINE,
+            (Side::Server, Broken::TooLong) => messages::SERVER_LINE_TOO_LONG,
+            (Side::Server, Broken::BareNewline) => messages::SERVER_BARE_NEWLINE,
+        };
+        let reason = match broken {
+            Broken::TooLong => Reason::Limit(side, text.into()),
+            Broken::BareNewline => Reason::Protocol(side, text.into()),
         };
         match side {
             Side::Client => self.farewell(Farewell::BadInput, text, reason),
-            Side::Server => {
-                self.upstream_unusable("The mail server's answer cannot be understood", reason)
-            }
+            Side::Server => self.upstream_unusable(text, reason),
         }
     }
 
@@ -444,12 +443,12 @@ impl Session {
         if self.core.waiting_for_credentials() {
             // A new connection is opened once there is a bearer to be sent over it.
         } else if self.core.attempt.is_some() {
-            let text = "The mail server closed the connection during the login";
+            let text = messages::SERVER_CLOSED_DURING_LOGIN;
             self.refuse(&Refusal::Temporary(text.into()));
         } else if !idle_after_refusal {
             self.farewell(
                 Farewell::Unavailable,
-                "The mail server closed the connection",
+                messages::SERVER_CLOSED,
                 Reason::ServerLeft,
             );
         }

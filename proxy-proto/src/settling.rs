@@ -1,6 +1,6 @@
 //! Between the login and relay: what the client sent behind its login is framed once more, then let go.
 
-use crate::{Reason, Session, Side, core::Phase, frame::Framed, machine::Settled};
+use crate::{Reason, Session, Side, core::Phase, frame::Framed, machine::Settled, messages};
 
 impl Session {
     /// After the login: frames what is held once more, then lets everything go.
@@ -34,7 +34,7 @@ impl Session {
                 if held.len() > limits.imap_line.max(limits.line) + limits.imap_literal {
                     self.core.close(Reason::Limit(
                         Side::Client,
-                        "a command behind the login is too long".into(),
+                        messages::COMMAND_BEHIND_TOO_LONG.into(),
                     ));
                 } else {
                     self.core.client.receive.restore(held, 0);
@@ -61,7 +61,7 @@ impl Session {
                             used += len;
                         }
                         Framed::Broken(_) => {
-                            let why = "an answer behind the login is no line".into();
+                            let why = messages::ANSWER_BEHIND_NOT_UNDERSTOOD.into();
                             self.core.close(Reason::Protocol(Side::Server, why));
                             return false;
                         }

@@ -26,9 +26,9 @@
 macro_rules! texts {
     (@rest [$($every:tt)*]) => {
         /// Each text by its name, rendered with its examples.
-        #[allow(dead_code, reason = "tests render them")]
-        pub fn every() -> ::std::vec::Vec<(&'static str, ::std::string::String)> {
-            ::std::vec![$($every)*]
+        #[allow(dead_code, unreachable_pub, reason = "tests render them, of whatever module")]
+        pub fn every() -> Vec<(&'static str, String)> {
+            vec![$($every)*]
         }
     };
     (@rest [$($every:tt)*]
@@ -36,14 +36,14 @@ macro_rules! texts {
     ) => {
         $(#[$about])*
         $visible const $name: &str = $text;
-        $crate::texts!(@rest [$($every)* (stringify!($name), ::std::string::String::from($name)),] $($rest)*);
+        $crate::texts!(@rest [$($every)* (stringify!($name), String::from($name)),] $($rest)*);
     };
     (@rest [$($every:tt)*]
         $(#[$about:meta])* $visible:vis fn $name:ident($($value:ident = $example:expr),+ $(,)?) = $text:expr; $($rest:tt)*
     ) => {
         $(#[$about])*
-        $visible fn $name($($value: impl ::std::fmt::Display),+) -> ::std::string::String {
-            ::std::format!($text)
+        $visible fn $name($($value: impl ::std::fmt::Display),+) -> String {
+            format!($text)
         }
         $crate::texts!(@rest [$($every)* (stringify!($name), $name($($example),+)),] $($rest)*);
     };

@@ -9,6 +9,7 @@ use crate::{
     core::{Core, ServerLink, Tls},
     frame::{Framed, Framer},
     machine::{Farewell, Machine, Settled},
+    messages,
     redact::SECRET,
     refusal::{count_error, refuse},
     sasl::{self, ClientSasl, Step},
@@ -30,7 +31,7 @@ impl Imap {
     fn client_command(&mut self, core: &mut Core, frame: &[u8]) {
         let Some((tag, command)) = grammar::command(frame) else {
             core.show(Side::Client, false, SECRET.as_bytes());
-            core.tell_client(b"* BAD A command begins with a tag and a name\r\n");
+            core.tell_client(format!("* BAD {}\r\n", messages::NO_TAG).as_bytes());
             return count_error(self, core);
         };
         self.name_tag(tag);
@@ -48,10 +49,8 @@ impl Imap {
                         None => self.ask(core, state),
                     },
                     None => {
-                        self.answer(
-                            core,
-                            format_args!("NO [CANNOT] Use AUTHENTICATE PLAIN or LOGIN"),
-                        );
+                        let why = messages::MECHANISM_NOT_SERVED;
+                        self.answer(core, format_args!("NO [CANNOT] {why}"));
                         count_error(self, core);
                     }
                 }
@@ -61,7 +60,7 @@ impl Imap {
             Command::Logout => self.forward(core, frame, true),
             Command::Malformed(why) => self.bad(core, why),
             Command::Other => {
-                let answer = "BAD Not possible: log in first, or the command is unknown\r\n";
+                let answer = format!("BAD {}\r\n", messages::LOG_IN_FIRST);
                 let known = grammar::head(frame).is_some_and(|head| grammar::is_known(head.verb));
                 let tag = if known { tag } else { SECRET.as_bytes() };
                 let shown = [tag, b" ", answer.as_bytes()].concat();
@@ -76,10 +75,8 @@ impl Imap {
         if core.client_may().login {
             return true;
         }
-        self.answer(
-            core,
-            format_args!("NO [PRIVACYREQUIRED] Start TLS before you log in"),
-        );
+        let why = messages::START_TLS_FIRST;
+        self.answer(core, format_args!("NO [PRIVACYREQUIRED] {why}"));
         count_error(self, core);
         false
     }
@@ -88,8 +85,8 @@ impl Imap {
         match state.respond(line, initial) {
             Step::Done(login) => core.begin_login(login),
             Step::Ask(next) => self.ask(core, next),
-            Step::Cancelled => self.bad(core, "authentication cancelled"),
-            Step::BadBase64 => self.bad(core, "the response is not base64"),
+            Step::Cancelled => self.bad(core, messages::CANCELLED),
+            Step::BadBase64 => self.bad(core, messages::NOT_BASE64),
             Step::Unusable(why) => self.refuse_unusable(core, why),
         }
     }
@@ -101,15 +98,11 @@ impl Imap {
 
     /// A login that can never succeed, refused without asking anybody.
     fn refuse_unusable(&mut self, core: &mut Core, why: &str) {
-        refuse(
-            self,
-            core,
-            &crate::Refusal::Denied(format!("The login cannot be used: {why}")),
-        );
+        refuse(self, core, &crate::Refusal::Denied(why.to_owned()));
     }
 
     fn bad(&mut self, core: &mut Core, why: &str) {
-        self.answer(core, format_args!("BAD Not possible: {why}"));
+        self.answer(core, format_args!("BAD {why}"));
         count_error(self, core);
     }
 
@@ -120,30 +113,28 @@ impl Imap {
         );
         if offered && core.client.tls == Tls::Plain && core.more_follows {
             // Whoever sent it would have it read as if it had come over TLS.
-            self.farewell(core, Farewell::BadInput, "Data behind STARTTLS, before TLS");
-            let why = "it sent data behind STARTTLS, before TLS";
+            let why = messages::CLIENT_DATA_BEFORE_TLS;
+            self.farewell(core, Farewell::BadInput, why);
             return core.close(Reason::Protocol(Side::Client, why.into()));
         }
         if offered && core.client.tls == Tls::Plain {
-            self.answer(core, format_args!("OK Begin TLS negotiation now"));
+            self.answer(core, format_args!("OK {}", messages::BEGIN_TLS));
             core.upgrade(Side::Client);
+        } else if core.client.tls == Tls::Secure {
+            self.bad(core, messages::TLS_ALREADY);
         } else {
-            self.bad(core, "STARTTLS is not available here");
+            self.bad(core, messages::STARTTLS_NOT_SERVED);
         }
     }
 
     fn forward(&mut self, core: &mut Core, frame: &[u8], logout: bool) {
         if core.server_link == ServerLink::Gone {
             if logout {
-                core.tell_client(b"* BYE Goodbye\r\n");
-                self.answer(core, format_args!("OK LOGOUT completed"));
+                core.tell_client(format!("* BYE {}\r\n", messages::GOODBYE).as_bytes());
+                self.answer(core, format_args!("OK {}", messages::LOGOUT_COMPLETED));
                 return core.close(Reason::ClientLeft);
             }
-            self.farewell(
-                core,
-                Farewell::Unavailable,
-                "The mail server closed the connection",
-            );
+            self.farewell(core, Farewell::Unavailable, messages::SERVER_CLOSED);
             return core.close(Reason::ServerLeft);
         }
         let mut parts = grammar::parts(frame);
@@ -176,7 +167,7 @@ impl Imap {
         let served = (login && core.client_may().login) || id;
         if fits && (served || !synchronising) {
             if synchronising {
-                core.tell_client(b"+ Go on\r\n");
+                core.tell_client(format!("+ {}\r\n", messages::GO_ON).as_bytes());
             }
             self.client_framer.accept();
             return true;
@@ -189,19 +180,20 @@ impl Imap {
             if login {
                 SECRET.as_bytes()
             } else {
-                b"(a command with a literal)"
+                messages::COMMAND_WITH_LITERAL.as_bytes()
             },
         );
         if !synchronising {
             // The octets are on their way already and would be taken for commands.
-            self.farewell(core, Farewell::BadInput, "Literal too long");
-            core.close(Reason::Limit(Side::Client, "a literal is too long".into()));
+            let why = messages::CLIENT_LITERAL_TOO_LONG;
+            self.farewell(core, Farewell::BadInput, why);
+            core.close(Reason::Limit(Side::Client, why.into()));
         } else if login && !core.client_may().login {
             self.login_allowed(core);
         } else if served {
-            self.bad(core, "the literal is too long");
+            self.bad(core, messages::CLIENT_LITERAL_TOO_LONG);
         } else {
-            self.bad(core, "log in first, or the command is unknown");
+            self.bad(core, messages::LOG_IN_FIRST);
         }
         false
     }
@@ -266,7 +258,7 @@ impl Imap {
                         if literal > limits.imap_literal {
                             core.close(Reason::Limit(
                                 Side::Client,
-                                "a literal behind the login is too long".into(),
+                                messages::LITERAL_BEHIND_TOO_LONG.into(),
                             ));
                             return Settled::More;
                         }
@@ -303,7 +295,7 @@ impl Imap {
                     {
                         core.close(Reason::Protocol(
                             Side::Client,
-                            "a command behind the login is broken".into(),
+                            messages::COMMAND_BEHIND_BROKEN.into(),
                         ));
                         Settled::More
                     }
@@ -321,7 +313,7 @@ impl Imap {
         if behind.split(|b| b"\r\n".contains(b)).any(is_login) {
             core.close(Reason::Protocol(
                 Side::Client,
-                "a login in or behind a literal that nobody has asked for".into(),
+                messages::LOGIN_IN_LITERAL.into(),
             ));
             return Settled::More;
         }
@@ -339,7 +331,10 @@ impl Imap {
                     Some((_, Command::Authenticate { .. }))
                 );
                 self.name_tag(head.tag);
-                self.answer(core, format_args!("BAD Already authenticated"));
+                self.answer(
+                    core,
+                    format_args!("BAD {}", messages::ALREADY_AUTHENTICATED),
+                );
             }
             _ => core.pass(Side::Server, frame),
         }

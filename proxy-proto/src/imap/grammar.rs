@@ -2,7 +2,10 @@
 //!
 //! Everything here is shown complete frames only: literals are in place, CRLF is at the end.
 
-use crate::names::{is_one_of, may_become_one_of};
+use crate::{
+    messages,
+    names::{is_one_of, may_become_one_of},
+};
 use nom::{
     IResult, Parser,
     branch::alt,
@@ -96,18 +99,18 @@ pub(crate) fn command(frame: &[u8]) -> Option<(&[u8], Command<'_>)> {
         if bare {
             command
         } else {
-            Command::Malformed("it takes no arguments")
+            Command::Malformed(messages::NO_ARGUMENTS)
         }
     };
     let command = if is("LOGIN") {
         match login_arguments(arguments) {
             Ok((_, (user, password))) => Command::Login { user, password },
-            Err(_) => Command::Malformed("it takes a user name and a password"),
+            Err(_) => Command::Malformed(messages::TAKES_NAME_AND_PASSWORD),
         }
     } else if is("AUTHENTICATE") {
         match authenticate_arguments(arguments) {
             Ok((_, (mechanism, initial))) => Command::Authenticate { mechanism, initial },
-            Err(_) => Command::Malformed("it takes a mechanism and, perhaps, an initial response"),
+            Err(_) => Command::Malformed(messages::TAKES_MECHANISM),
         }
     } else if is("CAPABILITY") {
         without_arguments(Command::Capability)
@@ -119,7 +122,7 @@ pub(crate) fn command(frame: &[u8]) -> Option<(&[u8], Command<'_>)> {
         without_arguments(Command::StartTls)
     } else if is("ID") {
         if bare {
-            Command::Malformed("it takes a parameter list or NIL")
+            Command::Malformed(messages::TAKES_PARAMETERS)
         } else {
             Command::Id
         }

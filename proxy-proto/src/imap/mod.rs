@@ -13,6 +13,7 @@ use crate::{
     core::{Core, ServerLink},
     frame::{Framed, Framer},
     machine::{Farewell, Machine, Settled},
+    messages,
     sasl::ClientSasl,
 };
 use capability::Capabilities;
@@ -183,7 +184,7 @@ impl Machine for Imap {
     }
 
     fn keepalive(&mut self, core: &mut Core) {
-        core.tell_client(b"* OK Waiting for the user to approve the login at the provider\r\n");
+        core.tell_client(format!("* OK {}\r\n", messages::WAITING).as_bytes());
     }
 
     fn client_waits(&self) -> bool {

@@ -9,19 +9,17 @@ use crate::{
     Reason, Side,
     core::Core,
     machine::Machine,
+    messages,
     redact::{self, SECRET},
     refusal::{ServerRefusal, refuse, server_refused},
     sasl,
 };
 use std::collections::VecDeque;
 
-/// The greeting over a connection that began in plaintext; its capabilities are those learnt over TLS.
-const GREETING: &[u8] = b"* OK [CAPABILITY] The mail server is ready\r\n";
-
 impl Imap {
     pub(super) fn server_literal(&mut self, core: &mut Core, so_far: &[u8], len: usize) -> bool {
         if so_far.len().saturating_add(len) > core.config.limits.server_line {
-            self.over_limit(core, "The mail server sent too long a literal");
+            self.over_limit(core, messages::SERVER_LITERAL_TOO_LONG);
             return false;
         }
         self.server_framer.accept();
@@ -31,7 +29,7 @@ impl Imap {
     pub(super) fn server_frame(&mut self, core: &mut Core, frame: &[u8]) {
         let Some(response) = grammar::response(frame) else {
             core.show(Side::Server, false, frame);
-            return self.unusable(core, "The mail server's answer cannot be understood");
+            return self.unusable(core, self.not_understood());
         };
         match response {
             Response::Continuation(_)
@@ -44,21 +42,18 @@ impl Imap {
         let preauth = Status::PreAuth;
         if matches!(response, Response::Condition { status, .. } if status == preauth) {
             // Whenever it comes: in plaintext it is how somebody on the way would keep the proxy from TLS.
-            return self.unusable(
-                core,
-                "The mail server is authenticated as somebody else already (PREAUTH)",
-            );
+            return self.unusable(core, messages::PREAUTH);
         }
         match std::mem::take(&mut self.server) {
             Server::Greeting => self.greeting(core, frame, response),
             Server::Asked { tag } => self.asked(core, tag, response),
             Server::StartTls { tag } => self.starttls_answered(core, tag, response),
-            Server::Upgrading => self.unusable(core, "The mail server spoke before TLS"),
+            Server::Upgrading => self.unusable(core, messages::SERVER_DATA_BEFORE_TLS),
             Server::Idle => {
                 self.server = Server::Idle;
                 match response {
                     Response::Tagged { .. } | Response::Continuation(_) => {
-                        self.unusable(core, "The mail server answered what it was not asked");
+                        self.unusable(core, messages::NOT_ASKED);
                     }
                     _ => self.untagged(core, frame, response),
                 }
@@ -72,15 +67,23 @@ impl Imap {
         }
     }
 
+    /// What to say of a line that is no response.
+    fn not_understood(&self) -> &'static str {
+        match self.server {
+            Server::Greeting => messages::GREETING_NOT_UNDERSTOOD,
+            _ => messages::ANSWER_NOT_UNDERSTOOD,
+        }
+    }
+
     fn greeting(&mut self, core: &mut Core, frame: &[u8], response: Response<'_>) {
         core.server_answered();
         let Response::Condition { status, code, text } = response else {
-            return self.unusable(core, "The mail server's greeting cannot be understood");
+            return self.unusable(core, messages::GREETING_NOT_UNDERSTOOD);
         };
         match status {
             Status::Ok => {}
             Status::Bye if core.attempt.is_some() => {
-                let text = format!("The mail server says: {}", String::from_utf8_lossy(text));
+                let text = messages::server_says(String::from_utf8_lossy(text));
                 core.server_gone();
                 self.server = Server::Idle;
                 return refuse(self, core, &crate::Refusal::Temporary(text));
@@ -90,19 +93,19 @@ impl Imap {
                 return core.close(Reason::ServerLeft);
             }
             Status::No | Status::Bad | Status::PreAuth => {
-                return self.unusable(core, "The mail server's greeting cannot be understood");
+                return self.unusable(core, messages::GREETING_NOT_UNDERSTOOD);
             }
         }
         if let Some(list) = code.and_then(grammar::capability_code) {
             self.learn(list);
         }
         if !self.greeted {
-            // What came before TLS may be somebody else's, such as an alert that would be shown to the user.
-            let greeting = match core.starttls_wanted() {
-                true => GREETING,
-                false => frame,
-            };
-            self.greeting = Some(greeting.to_vec());
+            // What came before TLS may be somebody else's, such as an alert that would be shown to the user. The
+            // capabilities will be those learnt over TLS.
+            self.greeting = Some(match core.starttls_wanted() {
+                true => format!("* OK [CAPABILITY] {}\r\n", messages::READY).into_bytes(),
+                false => frame.to_vec(),
+            });
         }
         if core.starttls_wanted() {
             match self.capabilities {
@@ -153,10 +156,7 @@ impl Imap {
 
     fn start_tls_upstream(&mut self, core: &mut Core) {
         if !self.capabilities.is_some_and(|c| c.starttls) {
-            return self.unusable(
-                core,
-                "The mail server does not offer STARTTLS, which the configuration demands",
-            );
+            return self.unusable(core, messages::STARTTLS_NOT_OFFERED);
         }
         let tag = self.own_tag();
         core.tell_server(&[&tag[..], b" STARTTLS\r\n"].concat());
@@ -166,7 +166,7 @@ impl Imap {
     fn asked(&mut self, core: &mut Core, asked: Vec<u8>, response: Response<'_>) {
         match response {
             Response::Capability(list) if list.len() > core.config.limits.capabilities => {
-                self.over_limit(core, "The mail server's capability list is too long");
+                self.over_limit(core, messages::CAPABILITIES_TOO_LONG);
             }
             Response::Capability(list) => {
                 self.learn(list);
@@ -191,7 +191,7 @@ impl Imap {
                 ..
             } => self.bye(core, text),
             Response::Tagged { .. } | Response::Continuation(_) => {
-                self.unusable(core, "The mail server's capabilities cannot be understood");
+                self.unusable(core, messages::CAPABILITIES_NOT_UNDERSTOOD);
             }
             Response::Condition { .. } | Response::Data => {
                 self.server = Server::Asked { tag: asked }
@@ -211,10 +211,7 @@ impl Imap {
                 core.upgrade(Side::Server);
             }
             Response::Tagged { .. } | Response::Continuation(_) => {
-                self.unusable(
-                    core,
-                    "The mail server refused STARTTLS, which the configuration demands",
-                );
+                self.unusable(core, messages::STARTTLS_REFUSED);
             }
             Response::Condition {
                 status: Status::Bye,
@@ -227,10 +224,7 @@ impl Imap {
 
     /// `* BYE` while the proxy speaks for itself.
     fn bye(&mut self, core: &mut Core, text: &[u8]) {
-        let text = format!(
-            "The mail server says: {}",
-            redact::one_line(&String::from_utf8_lossy(text))
-        );
+        let text = messages::server_says(redact::one_line(&String::from_utf8_lossy(text)));
         crate::refusal::unusable(self, core, &text, Reason::ServerLeft);
     }
 
@@ -253,7 +247,7 @@ impl Imap {
         match response {
             Response::Continuation(_) => match parts.pop_front() {
                 Some(part) => core.tell_server(&part),
-                None => return self.unusable(core, "The mail server asked for more than there is"),
+                None => return self.unusable(core, messages::ASKED_FOR_MORE),
             },
             Response::Tagged {
                 tag,
@@ -286,7 +280,7 @@ impl Imap {
                 return self.idle(core);
             }
             Response::Tagged { .. } => {
-                return self.unusable(core, "The mail server answered what it was not asked");
+                return self.unusable(core, messages::NOT_ASKED);
             }
             Response::Condition {
                 status: Status::Bye,
@@ -378,7 +372,7 @@ impl Imap {
     fn send_bearer(&mut self, core: &mut Core, line: &[u8], shown: &[u8]) {
         match core.tell_bearer(line, shown) {
             Ok(()) => self.server = Server::Authenticating(Exchange::Credentials),
-            Err(_) => self.unusable(core, "The connection to the mail server is not encrypted"),
+            Err(_) => self.unusable(core, messages::NOT_ENCRYPTED),
         }
     }
 
@@ -391,7 +385,7 @@ impl Imap {
     ) {
         let bearer = core.attempt.as_ref().and_then(|a| a.bearer.clone());
         let (Some(bearer), Some(upstream)) = (bearer, core.upstream.clone()) else {
-            return self.unusable(core, "The mail server answered what it was not asked");
+            return self.unusable(core, messages::NOT_ASKED);
         };
         let mechanism = self
             .capabilities
@@ -417,10 +411,7 @@ impl Imap {
                     Server::Authenticating(Exchange::Challenged(sasl::error_text(challenge)));
             }
             (Exchange::Challenged(_), Response::Continuation(_)) => {
-                self.unusable(
-                    core,
-                    "The mail server goes on asking after it has refused the login",
-                );
+                self.unusable(core, messages::ASKS_AFTER_REFUSAL);
             }
             (
                 exchange,
@@ -432,13 +423,10 @@ impl Imap {
                 },
             ) => {
                 if tag != self.tag {
-                    return self.unusable(core, "The mail server answered what it was not asked");
+                    return self.unusable(core, messages::NOT_ASKED);
                 }
                 if status == Status::Ok && matches!(exchange, Exchange::Command) {
-                    return self.unusable(
-                        core,
-                        "The mail server accepted the login before it got the credentials",
-                    );
+                    return self.unusable(core, messages::ACCEPTED_TOO_EARLY);
                 }
                 core.server_answered();
                 self.server = Server::Idle;
@@ -452,10 +440,7 @@ impl Imap {
             }
             (exchange, Response::Capability(_) | Response::Condition { .. } | Response::Data) => {
                 if self.held.len() + frame.len() > core.config.limits.held {
-                    return self.over_limit(
-                        core,
-                        "The mail server sent too much before its answer to the login",
-                    );
+                    return self.over_limit(core, messages::TOO_MUCH_BEFORE_ANSWER);
                 }
                 self.held.extend_from_slice(frame);
                 self.server = Server::Authenticating(exchange);

@@ -9,6 +9,7 @@ use crate::{
     core::{Core, ServerLink, Tls},
     frame::{Framed, Framer},
     machine::{Farewell, Machine, Settled},
+    messages,
     names::{first_word, is_one_of, may_hold_one_of},
     redact::SECRET,
     refusal::{count_error, refuse},
@@ -34,28 +35,30 @@ impl Pop {
     fn client_command(&mut self, core: &mut Core, frame: &[u8], command: Command<'_>) {
         match command {
             Command::User(_) | Command::Pass(_) | Command::Auth(_) if !core.client_may().login => {
-                core.tell_client(b"-ERR Start TLS (STLS) before you log in\r\n");
-                count_error(self, core);
+                self.error(core, messages::START_TLS_FIRST);
             }
             Command::User(name) => {
                 self.user = Some(name.to_vec());
-                core.tell_client(b"+OK Send the password\r\n");
+                core.tell_client(format!("+OK {}\r\n", messages::SEND_PASSWORD).as_bytes());
             }
             Command::Pass(password) => match self.user.take() {
                 Some(user) => match sasl::login(&user, password) {
                     Ok(login) => core.begin_login(login),
                     Err(why) => self.refuse_unusable(core, why),
                 },
-                None => self.error(core, "USER comes first"),
+                None => self.error(core, messages::USER_FIRST),
             },
-            Command::Auth(None) => core.tell_client(b"+OK Mechanisms follow\r\nPLAIN\r\n.\r\n"),
+            Command::Auth(None) => {
+                let text = messages::MECHANISMS_FOLLOW;
+                core.tell_client(format!("+OK {text}\r\nPLAIN\r\n.\r\n").as_bytes());
+            }
             Command::Auth(Some((mechanism, initial))) => {
                 match ClientSasl::begin(mechanism, false) {
                     Some(state) => match initial {
                         Some(response) => self.respond(core, state, response, true),
                         None => self.ask(core, state),
                     },
-                    None => self.error(core, "Use AUTH PLAIN, or USER and PASS"),
+                    None => self.error(core, messages::MECHANISM_NOT_SERVED),
                 }
             }
             Command::Capa => {
@@ -73,14 +76,12 @@ impl Pop {
             }
             Command::Stls => self.start_tls(core),
             Command::Quit => {
-                core.tell_client(b"+OK Goodbye\r\n");
+                core.tell_client(format!("+OK {}\r\n", messages::GOODBYE).as_bytes());
                 core.close(Reason::ClientLeft);
             }
-            Command::Apop => {
-                self.error(core, "APOP is not served; use USER and PASS, or AUTH PLAIN")
-            }
+            Command::Apop => self.error(core, messages::APOP_NOT_SERVED),
             Command::Malformed(why) => self.error(core, why),
-            Command::Other => self.error(core, "Log in first, or the command is unknown"),
+            Command::Other => self.error(core, messages::LOG_IN_FIRST),
         }
     }
 
@@ -88,8 +89,8 @@ impl Pop {
         match state.respond(line, initial) {
             Step::Done(login) => core.begin_login(login),
             Step::Ask(next) => self.ask(core, next),
-            Step::Cancelled => self.error(core, "Authentication cancelled"),
-            Step::BadBase64 => self.error(core, "The response is not base64"),
+            Step::Cancelled => self.error(core, messages::CANCELLED),
+            Step::BadBase64 => self.error(core, messages::NOT_BASE64),
             Step::Unusable(why) => self.refuse_unusable(core, why),
         }
     }
@@ -100,11 +101,7 @@ impl Pop {
     }
 
     fn refuse_unusable(&mut self, core: &mut Core, why: &str) {
-        refuse(
-            self,
-            core,
-            &Refusal::Denied(format!("The login cannot be used: {why}")),
-        );
+        refuse(self, core, &Refusal::Denied(why.to_owned()));
     }
 
     fn error(&mut self, core: &mut Core, why: &str) {
@@ -119,25 +116,23 @@ impl Pop {
         );
         if offered && core.client.tls == Tls::Plain && core.more_follows {
             // Whoever sent it would have it read as if it had come over TLS.
-            self.farewell(core, Farewell::BadInput, "Data behind STLS, before TLS");
-            let why = "it sent data behind STLS, before TLS";
+            let why = messages::CLIENT_DATA_BEFORE_TLS;
+            self.farewell(core, Farewell::BadInput, why);
             return core.close(Reason::Protocol(Side::Client, why.into()));
         }
         if offered && core.client.tls == Tls::Plain {
-            core.tell_client(b"+OK Begin TLS negotiation now\r\n");
+            core.tell_client(format!("+OK {}\r\n", messages::BEGIN_TLS).as_bytes());
             core.upgrade(Side::Client);
+        } else if core.client.tls == Tls::Secure {
+            self.error(core, messages::TLS_ALREADY);
         } else {
-            self.error(core, "STLS is not available here");
+            self.error(core, messages::STARTTLS_NOT_SERVED);
         }
     }
 
     fn forward(&mut self, core: &mut Core, frame: &[u8], awaiting: Server) {
         if core.server_link == ServerLink::Gone {
-            self.farewell(
-                core,
-                Farewell::Unavailable,
-                "The mail server closed the connection",
-            );
+            self.farewell(core, Farewell::Unavailable, messages::SERVER_CLOSED);
             return core.close(Reason::ServerLeft);
         }
         core.tell_server(frame);
@@ -197,7 +192,8 @@ impl Pop {
                 if is_one_of(name, &grammar::AUTHENTICATION) {
                     self.response_may_follow =
                         matches!(grammar::command(line), Command::Auth(Some((_, None))));
-                    core.tell_client(b"-ERR Already authenticated\r\n");
+                    let text = messages::ALREADY_AUTHENTICATED;
+                    core.tell_client(format!("-ERR {text}\r\n").as_bytes());
                 } else {
                     core.pass(Side::Server, &held[..len]);
                     self.server = Server::Forwarded {
@@ -211,7 +207,7 @@ impl Pop {
             Framed::Literal { .. } | Framed::Broken(_) => {
                 core.close(Reason::Protocol(
                     Side::Client,
-                    "a command behind the login is broken".into(),
+                    messages::COMMAND_BEHIND_BROKEN.into(),
                 ));
                 Settled::More
             }

@@ -1,6 +1,6 @@
 //! POP3's grammar (RFC 1939, RFC 2449, RFC 5034), as far as it is spoken before login.
 
-use crate::{names::first_word, sasl::auth_arguments};
+use crate::{messages, names::first_word, sasl::auth_arguments};
 use nom::{
     IResult, Parser,
     branch::alt,
@@ -37,15 +37,13 @@ pub(crate) fn command(line: &[u8]) -> Command<'_> {
     let is = |verb: &str| name.eq_ignore_ascii_case(verb.as_bytes());
     match argument {
         Some(user) if is("USER") && !user.is_empty() => Command::User(user),
-        _ if is("USER") => Command::Malformed("USER takes a name"),
+        _ if is("USER") => Command::Malformed(messages::TAKES_NAME),
         Some(password) if is("PASS") => Command::Pass(password),
-        _ if is("PASS") => Command::Malformed("PASS takes a password"),
+        _ if is("PASS") => Command::Malformed(messages::TAKES_PASSWORD),
         None | Some(b"") if is("AUTH") => Command::Auth(None),
         Some(argument) if is("AUTH") => match auth_arguments(argument) {
             Ok((_, arguments)) => Command::Auth(Some(arguments)),
-            Err(_) => {
-                Command::Malformed("AUTH takes a mechanism and, perhaps, an initial response")
-            }
+            Err(_) => Command::Malformed(messages::TAKES_MECHANISM),
         },
         None if is("CAPA") => Command::Capa,
         None if is("STLS") => Command::Stls,
@@ -54,7 +52,7 @@ pub(crate) fn command(line: &[u8]) -> Command<'_> {
         None if is("UTF8") => Command::Language(false),
         argument if is("LANG") => Command::Language(argument.is_none()),
         _ if is("CAPA") || is("STLS") || is("QUIT") || is("UTF8") => {
-            Command::Malformed("it takes no arguments")
+            Command::Malformed(messages::NO_ARGUMENTS)
         }
         _ => Command::Other,
     }

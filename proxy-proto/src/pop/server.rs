@@ -8,6 +8,7 @@ use crate::{
     Mechanism, Reason, Refusal, Side,
     core::{Core, Phase},
     machine::Machine,
+    messages,
     redact::SECRET,
     refusal::{ServerRefusal, refuse, server_refused},
     sasl::{self, Offered},
@@ -50,17 +51,13 @@ impl Pop {
                         if capability::has_stls(&lines) {
                             self.start_tls_upstream(core);
                         } else {
-                            self.unusable(core, "The mail server does not offer STLS, which the configuration demands");
+                            self.unusable(core, messages::STARTTLS_NOT_OFFERED);
                         }
                     }
                     // It knows no CAPA; that it knows no STLS either is for it to say.
                     Listed::Refused => self.start_tls_upstream(core),
-                    Listed::TooLong => {
-                        self.over_limit(core, "The mail server's capability list is too long")
-                    }
-                    Listed::Broken => {
-                        self.unusable(core, "The mail server's capabilities cannot be understood")
-                    }
+                    Listed::TooLong => self.over_limit(core, messages::CAPABILITIES_TOO_LONG),
+                    Listed::Broken => self.unusable(core, messages::CAPABILITIES_NOT_UNDERSTOOD),
                 }
             }
             Server::Stls => match grammar::reply(line) {
@@ -68,12 +65,9 @@ impl Pop {
                     self.server = Server::Upgrading;
                     core.upgrade(Side::Server);
                 }
-                _ => self.unusable(
-                    core,
-                    "The mail server refused STLS, which the configuration demands",
-                ),
+                _ => self.unusable(core, messages::STARTTLS_REFUSED),
             },
-            Server::Upgrading => self.unusable(core, "The mail server spoke before TLS"),
+            Server::Upgrading => self.unusable(core, messages::SERVER_DATA_BEFORE_TLS),
             Server::Idle => match grammar::reply(line) {
                 Some(Reply::Err { .. }) if core.waiting_for_credentials() => {
                     // A new connection is opened once there is a bearer; the client need not know.
@@ -85,7 +79,7 @@ impl Pop {
                     core.tell_client(frame);
                     core.close(Reason::ServerLeft);
                 }
-                _ => self.unusable(core, "The mail server answered what it was not asked"),
+                _ => self.unusable(core, messages::NOT_ASKED),
             },
             Server::Capabilities(listing) => match list(core, listing, frame, line) {
                 Listed::Going(listing) => self.server = Server::Capabilities(listing),
@@ -93,9 +87,8 @@ impl Pop {
                     core.server_answered();
                     self.offered = capability::offered(&lines);
                     let lines = capability::rebuild(&lines, core.client_may());
-                    core.tell_client(
-                        &[b"+OK Capability list follows\r\n", &lines[..], b".\r\n"].concat(),
-                    );
+                    let status = format!("+OK {}\r\n", messages::CAPABILITIES_FOLLOW);
+                    core.tell_client(&[status.as_bytes(), &lines[..], b".\r\n"].concat());
                     self.idle(core);
                 }
                 Listed::Refused => {
@@ -103,12 +96,8 @@ impl Pop {
                     core.tell_client(frame);
                     self.idle(core);
                 }
-                Listed::TooLong => {
-                    self.over_limit(core, "The mail server's capability list is too long")
-                }
-                Listed::Broken => {
-                    self.unusable(core, "The mail server's capabilities cannot be understood")
-                }
+                Listed::TooLong => self.over_limit(core, messages::CAPABILITIES_TOO_LONG),
+                Listed::Broken => self.unusable(core, messages::CAPABILITIES_NOT_UNDERSTOOD),
             },
             Server::Forwarded { multiline, begun } => {
                 self.forwarded(core, frame, line, multiline, begun)
@@ -122,7 +111,7 @@ impl Pop {
         match grammar::reply(line) {
             Some(Reply::Ok) => {}
             Some(Reply::Err { text, .. }) if core.attempt.is_some() => {
-                let text = format!("The mail server says: {}", String::from_utf8_lossy(text));
+                let text = messages::server_says(String::from_utf8_lossy(text));
                 core.server_gone();
                 return refuse(self, core, &Refusal::Temporary(text));
             }
@@ -130,7 +119,7 @@ impl Pop {
                 core.tell_client(frame);
                 return core.close(Reason::ServerLeft);
             }
-            _ => return self.unusable(core, "The mail server's greeting cannot be understood"),
+            _ => return self.unusable(core, messages::GREETING_NOT_UNDERSTOOD),
         }
         if !self.greeted {
             self.greeting = capability::without_timestamp(frame);
@@ -178,7 +167,7 @@ impl Pop {
             (false, Some(Reply::Ok)) => !multiline,
             (false, Some(_)) => true,
             (false, None) => {
-                return self.unusable(core, "The mail server's answer cannot be understood");
+                return self.unusable(core, messages::ANSWER_BEHIND_NOT_UNDERSTOOD);
             }
         };
         core.pass(Side::Client, frame);
@@ -206,7 +195,7 @@ impl Pop {
     fn authenticating(&mut self, core: &mut Core, exchange: Exchange, frame: &[u8], line: &[u8]) {
         let bearer = core.attempt.as_ref().and_then(|a| a.bearer.clone());
         let (Some(bearer), Some(upstream)) = (bearer, core.upstream.clone()) else {
-            return self.unusable(core, "The mail server answered what it was not asked");
+            return self.unusable(core, messages::NOT_ASKED);
         };
         let mechanism = self.offered.choose(&bearer);
         match (exchange, grammar::reply(line)) {
@@ -215,9 +204,7 @@ impl Pop {
                 let line = Zeroizing::new([message.as_bytes(), b"\r\n"].concat());
                 match core.tell_bearer(&line, SECRET.as_bytes()) {
                     Ok(()) => self.server = Server::Authenticating(Exchange::Credentials),
-                    Err(_) => {
-                        self.unusable(core, "The connection to the mail server is not encrypted")
-                    }
+                    Err(_) => self.unusable(core, messages::NOT_ENCRYPTED),
                 }
             }
             (Exchange::Credentials, Some(Reply::Continuation(challenge))) => {
@@ -244,10 +231,7 @@ impl Pop {
                 self.server = Server::Idle;
                 self.refused(core, exchange, frame, code, text);
             }
-            _ => self.unusable(
-                core,
-                "The mail server's answer to the login cannot be understood",
-            ),
+            _ => self.unusable(core, messages::LOGIN_ANSWER_NOT_UNDERSTOOD),
         }
     }
 

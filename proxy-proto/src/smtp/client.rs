@@ -9,6 +9,7 @@ use crate::{
     core::{Core, ServerLink, Tls},
     frame::{Framed, Framer},
     machine::{Farewell, Machine, Settled},
+    messages,
     names::{first_word, is_one_of, may_hold_one_of},
     redact::SECRET,
     refusal::{count_error, refuse},
@@ -42,24 +43,24 @@ impl Smtp {
                 self.forward(core, frame, Server::Forwarded { quit: false });
             }
             Command::Auth { .. } if !core.client_may().login => {
-                self.error(core, "530 5.7.0 Must issue a STARTTLS command first");
+                self.error(core, "530 5.7.0", messages::START_TLS_FIRST);
             }
             Command::Auth { mechanism, initial } => match ClientSasl::begin(mechanism, true) {
                 Some(state) => match initial {
                     Some(response) => self.respond(core, state, response, true),
                     None => self.ask(core, state),
                 },
-                None => self.error(core, "504 5.5.4 Use AUTH PLAIN or AUTH LOGIN"),
+                None => self.error(core, "504 5.5.4", messages::MECHANISM_NOT_SERVED),
             },
             Command::StartTls => self.start_tls(core),
             Command::Pass => self.forward(core, frame, Server::Forwarded { quit: false }),
             Command::Quit if core.server_link == ServerLink::Gone => {
-                core.tell_client(b"221 2.0.0 Goodbye\r\n");
+                core.tell_client(format!("221 2.0.0 {}\r\n", messages::GOODBYE).as_bytes());
                 core.close(Reason::ClientLeft);
             }
             Command::Quit => self.forward(core, frame, Server::Forwarded { quit: true }),
-            Command::Malformed(why) => self.error(core, &format!("501 5.5.4 Syntax: {why}")),
-            Command::Other => self.error(core, "530 5.7.0 Authentication required"),
+            Command::Malformed(why) => self.error(core, "501 5.5.4", why),
+            Command::Other => self.error(core, "530 5.7.0", messages::AUTHENTICATION_REQUIRED),
         }
     }
 
@@ -67,15 +68,9 @@ impl Smtp {
         match state.respond(line, initial) {
             Step::Done(login) => core.begin_login(login),
             Step::Ask(next) => self.ask(core, next),
-            Step::Cancelled => self.error(core, "501 5.7.0 Authentication cancelled"),
-            Step::BadBase64 => self.error(core, "501 5.5.2 The response is not base64"),
-            Step::Unusable(why) => {
-                refuse(
-                    self,
-                    core,
-                    &Refusal::Denied(format!("The login cannot be used: {why}")),
-                );
-            }
+            Step::Cancelled => self.error(core, "501 5.7.0", messages::CANCELLED),
+            Step::BadBase64 => self.error(core, "501 5.5.2", messages::NOT_BASE64),
+            Step::Unusable(why) => refuse(self, core, &Refusal::Denied(why.to_owned())),
         }
     }
 
@@ -84,8 +79,8 @@ impl Smtp {
         self.expecting = Expecting::Response(state);
     }
 
-    fn error(&mut self, core: &mut Core, reply: &str) {
-        core.tell_client(format!("{reply}\r\n").as_bytes());
+    fn error(&mut self, core: &mut Core, code: &str, why: &str) {
+        core.tell_client(format!("{code} {why}\r\n").as_bytes());
         count_error(self, core);
     }
 
@@ -96,27 +91,23 @@ impl Smtp {
         );
         if offered && core.client.tls == Tls::Plain && core.more_follows {
             // Whoever sent it would have it read as if it had come over TLS.
-            core.tell_client(b"554 5.5.1 Data behind STARTTLS, before TLS\r\n");
-            let why = "it sent data behind STARTTLS, before TLS";
+            let why = messages::CLIENT_DATA_BEFORE_TLS;
+            core.tell_client(format!("554 5.5.1 {why}\r\n").as_bytes());
             return core.close(Reason::Protocol(Side::Client, why.into()));
         }
         if offered && core.client.tls == Tls::Plain {
-            core.tell_client(b"220 2.0.0 Ready to start TLS\r\n");
+            core.tell_client(format!("220 2.0.0 {}\r\n", messages::BEGIN_TLS).as_bytes());
             core.upgrade(Side::Client);
         } else if core.client.tls == Tls::Secure {
-            self.error(core, "503 5.5.1 TLS is active already");
+            self.error(core, "503 5.5.1", messages::TLS_ALREADY);
         } else {
-            self.error(core, "502 5.5.1 STARTTLS is not available here");
+            self.error(core, "502 5.5.1", messages::STARTTLS_NOT_SERVED);
         }
     }
 
     fn forward(&mut self, core: &mut Core, frame: &[u8], awaiting: Server) {
         if core.server_link == ServerLink::Gone {
-            self.farewell(
-                core,
-                Farewell::Unavailable,
-                "The mail server closed the connection",
-            );
+            self.farewell(core, Farewell::Unavailable, messages::SERVER_CLOSED);
             return core.close(Reason::ServerLeft);
         }
         core.tell_server(frame);
@@ -172,7 +163,8 @@ impl Smtp {
                 }
                 self.response_may_follow = verb.eq_ignore_ascii_case(b"AUTH");
                 if is_one_of(verb, &grammar::AUTHENTICATION) {
-                    core.tell_client(b"503 5.5.1 Already authenticated\r\n");
+                    let text = messages::ALREADY_AUTHENTICATED;
+                    core.tell_client(format!("503 5.5.1 {text}\r\n").as_bytes());
                 } else {
                     core.pass(Side::Server, &held[..len]);
                     self.server = Server::Forwarded { quit: false };
@@ -183,7 +175,7 @@ impl Smtp {
             Framed::Literal { .. } | Framed::Broken(_) => {
                 core.close(Reason::Protocol(
                     Side::Client,
-                    "a command behind the login is broken".into(),
+                    messages::COMMAND_BEHIND_BROKEN.into(),
                 ));
                 Settled::More
             }

@@ -1,6 +1,6 @@
 //! SMTP's grammar (RFC 5321 §4.1, RFC 4954 §8), as far as it is spoken before login.
 
-use crate::{names::first_word, redact, sasl::auth_arguments};
+use crate::{messages, names::first_word, redact, sasl::auth_arguments};
 use nom::{
     IResult, Parser,
     branch::alt,
@@ -42,20 +42,18 @@ pub(crate) fn command(line: &[u8]) -> Command<'_> {
     match argument {
         Some(name) if is("EHLO") && is_name(name) => Command::Ehlo(name),
         Some(name) if is("HELO") && is_name(name) => Command::Helo(name),
-        _ if is("EHLO") || is("HELO") => Command::Malformed("it takes a host name"),
+        _ if is("EHLO") || is("HELO") => Command::Malformed(messages::TAKES_HOST_NAME),
         Some(argument) if is("AUTH") => match auth_arguments(argument) {
             Ok((_, (mechanism, initial))) => Command::Auth { mechanism, initial },
-            Err(_) => Command::Malformed("it takes a mechanism and, perhaps, an initial response"),
+            Err(_) => Command::Malformed(messages::TAKES_MECHANISM),
         },
-        None if is("AUTH") => {
-            Command::Malformed("it takes a mechanism and, perhaps, an initial response")
-        }
+        None if is("AUTH") => Command::Malformed(messages::TAKES_MECHANISM),
         None if is("STARTTLS") => Command::StartTls,
-        _ if is("STARTTLS") => Command::Malformed("it takes no arguments"),
+        _ if is("STARTTLS") => Command::Malformed(messages::NO_ARGUMENTS),
         _ if is("NOOP") || is("HELP") => Command::Pass,
         None if is("RSET") => Command::Pass,
         None if is("QUIT") => Command::Quit,
-        _ if is("RSET") || is("QUIT") => Command::Malformed("it takes no arguments"),
+        _ if is("RSET") || is("QUIT") => Command::Malformed(messages::NO_ARGUMENTS),
         _ => Command::Other,
     }
 }

@@ -5,6 +5,7 @@ use crate::{
     Reason, Refusal, Side,
     core::{Core, Phase},
     machine::Machine,
+    messages,
     redact::SECRET,
     refusal::{ServerRefusal, refuse, server_refused},
     sasl,
@@ -17,7 +18,13 @@ impl Smtp {
         let line = frame.strip_suffix(b"\r\n").unwrap_or(frame);
         let Some(parsed) = grammar::reply_line(line) else {
             core.show(Side::Server, false, line);
-            return self.unusable(core, "The mail server's answer cannot be understood");
+            return self.unusable(
+                core,
+                match self.server {
+                    Server::Greeting => messages::GREETING_NOT_UNDERSTOOD,
+                    _ => messages::ANSWER_NOT_UNDERSTOOD,
+                },
+            );
         };
         let challenge =
             parsed.code == 334 && self.server == Server::Authenticating(Exchange::Credentials);
@@ -29,7 +36,7 @@ impl Smtp {
             );
         }
         if self.reply.len() + frame.len() > core.config.limits.capabilities {
-            return self.over_limit(core, "The mail server's answer is too long");
+            return self.over_limit(core, messages::ANSWER_TOO_LONG);
         }
         if parsed.last && self.reply.is_empty() {
             // Most replies are one line, which needs no copy.
@@ -58,19 +65,16 @@ impl Smtp {
                 core.tell_client(reply);
                 core.close(Reason::ServerLeft);
             }
-            Server::Idle => self.unusable(core, "The mail server answered what it was not asked"),
+            Server::Idle => self.unusable(core, messages::NOT_ASKED),
             Server::Ehlo { for_client } => self.ehlo_answered(core, reply, code, for_client),
             Server::StartTls { for_client } if code == 220 => {
                 self.server = Server::Upgrading { for_client };
                 core.upgrade(Side::Server);
             }
             Server::StartTls { .. } => {
-                self.unusable(
-                    core,
-                    "The mail server refused STARTTLS, which the configuration demands",
-                );
+                self.unusable(core, messages::STARTTLS_REFUSED);
             }
-            Server::Upgrading { .. } => self.unusable(core, "The mail server spoke before TLS"),
+            Server::Upgrading { .. } => self.unusable(core, messages::SERVER_DATA_BEFORE_TLS),
             Server::Forwarded { quit } => {
                 self.server = Server::Idle;
                 match core.phase {
@@ -92,7 +96,7 @@ impl Smtp {
         if code != 220 {
             if silent && core.attempt.is_some() {
                 let (_, said) = grammar::said(reply);
-                let text = format!("The mail server says: {}", String::from_utf8_lossy(&said));
+                let text = messages::server_says(String::from_utf8_lossy(&said));
                 core.server_gone();
                 return refuse(self, core, &Refusal::Temporary(text));
             }
@@ -120,14 +124,11 @@ impl Smtp {
                 self.server = Server::Idle;
                 return core.tell_client(reply);
             }
-            return self.unusable(core, "The mail server refused EHLO");
+            return self.unusable(core, messages::EHLO_REFUSED);
         }
         if core.starttls_wanted() {
             if !capability::has_starttls(reply) {
-                return self.unusable(
-                    core,
-                    "The mail server does not offer STARTTLS, which the configuration demands",
-                );
+                return self.unusable(core, messages::STARTTLS_NOT_OFFERED);
             }
             core.tell_server(b"STARTTLS\r\n");
             self.server = Server::StartTls { for_client };
@@ -163,7 +164,7 @@ impl Smtp {
     ) {
         let bearer = core.attempt.as_ref().and_then(|a| a.bearer.clone());
         let (Some(bearer), Some(upstream)) = (bearer, core.upstream.clone()) else {
-            return self.unusable(core, "The mail server answered what it was not asked");
+            return self.unusable(core, messages::NOT_ASKED);
         };
         let mechanism = self.offered.unwrap_or_default().choose(&bearer);
         match (exchange, code) {
@@ -172,9 +173,7 @@ impl Smtp {
                 let line = Zeroizing::new([message.as_bytes(), b"\r\n"].concat());
                 match core.tell_bearer(&line, SECRET.as_bytes()) {
                     Ok(()) => self.server = Server::Authenticating(Exchange::Credentials),
-                    Err(_) => {
-                        self.unusable(core, "The connection to the mail server is not encrypted")
-                    }
+                    Err(_) => self.unusable(core, messages::NOT_ENCRYPTED),
                 }
             }
             (Exchange::Credentials, 334) => {
@@ -190,10 +189,7 @@ impl Smtp {
                 self.server = Server::Idle;
                 self.refused(core, exchange, reply, code);
             }
-            _ => self.unusable(
-                core,
-                "The mail server's answer to the login cannot be understood",
-            ),
+            _ => self.unusable(core, messages::LOGIN_ANSWER_NOT_UNDERSTOOD),
         }
     }
 

@@ -11,10 +11,10 @@ use super::{
 use crate::{
     Side,
     filter::{Failed, Filter, Output, Verdict},
+    messages,
 };
 use content::{Data, Fate, Piece};
 
-const GO_ON: &[u8] = b"354 Start mail input; end with <CRLF>.<CRLF>";
 const ACCEPTED: &[u8] = b"250 2.0.0 Ok";
 
 pub(super) struct Smtp {
@@ -151,7 +151,8 @@ impl Smtp {
                 self.state = State::Asked;
                 self.send_commands(b"DATA\r\n", Whose::Client, out);
             } else {
-                out.send(Side::Client, &[GO_ON, b"\r\n"].concat());
+                let go_on = format!("354 {}\r\n", messages::START_MAIL_INPUT);
+                out.send(Side::Client, go_on.as_bytes());
                 self.receive("DATA", false);
             }
         }

@@ -11,6 +11,7 @@ use crate::{
             flush, trimmed,
         },
     },
+    messages,
 };
 
 /// The proxy's word for a synchronising literal.
@@ -336,8 +337,8 @@ impl Commands {
         }
         if self.head.name == "COMPRESS" {
             // Behind it nobody could read the session any more.
-            let reply = b"NO [CANNOT] Plugins read this session: it stays as it is".to_vec();
-            self.fate = Fate::Drop(Some(reply));
+            let reply = format!("NO [CANNOT] {}", messages::NOT_COMPRESSED);
+            self.fate = Fate::Drop(Some(reply.into_bytes()));
             self.over(shared);
             return Ok(());
         }
@@ -452,7 +453,9 @@ impl Commands {
                 Change::Drop(reply) => {
                     // Of several messages only this one is left out, once others are on their way.
                     if self.fate != Fate::Pass {
-                        let reply = reply.unwrap_or_else(|| b"OK APPEND completed".to_vec());
+                        let reply = reply.unwrap_or_else(|| {
+                            format!("OK {}", messages::APPEND_COMPLETED).into_bytes()
+                        });
                         self.fate = Fate::Drop(Some(reply));
                     }
                     self.state = State::Text;

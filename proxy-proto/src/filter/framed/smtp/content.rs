@@ -12,6 +12,7 @@ use crate::{
             trimmed,
         },
     },
+    messages,
 };
 
 pub(super) struct Data {
@@ -129,7 +130,8 @@ impl Smtp {
             return Ok(used);
         }
         if !last {
-            self.replies.local(b"250 2.0.0 Ok, go on".to_vec());
+            let reply = format!("250 2.0.0 {}", messages::PIECE_ACCEPTED);
+            self.replies.local(reply.into_bytes());
             self.settle(out);
             return Ok(used);
         }
