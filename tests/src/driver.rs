@@ -448,6 +448,14 @@ impl Driver {
                 Seen::ShutdownWrite(side)
             }
             Event::Closed(reason) => {
+                if let Reason::Protocol(side, text)
+                | Reason::Limit(side, text)
+                | Reason::TimedOut(side, text) = &reason
+                    && !text.contains(&side.to_string())
+                {
+                    self.faults
+                        .push(format!("whose fault it is cannot be read: {text}"));
+                }
                 self.closed = Some(reason.clone());
                 self.pending = [VecDeque::new(), VecDeque::new()];
                 Seen::Closed(reason)
