@@ -76,7 +76,8 @@ crate::texts! {
     /// PLAIN whose message has not its three parts.
     pub(crate) const NOT_PLAIN = "the PLAIN message has not the form of RFC 4616";
     /// PLAIN that asks for somebody else's mailbox.
-    pub(crate) const OTHER_IDENTITY = "an authorisation identity other than the login name is not served";
+    pub(crate) const OTHER_IDENTITY =
+        "an authorisation identity other than the login name is not served: leave it empty in the mail client";
     /// The login name has no characters.
     pub(crate) const NAME_EMPTY = "the login name is empty: enter the account's address in the mail client";
     /// The login name comes in another encoding.
