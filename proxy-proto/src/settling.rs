@@ -2,6 +2,9 @@
 
 use crate::{Reason, Session, Side, core::Phase, frame::Framed, machine::Settled, messages};
 
+/// Octets at a command's beginning in which its tag and verb stand, if it has any.
+pub(crate) const BEGINNING: usize = 600;
+
 impl Session {
     /// After the login: frames what is held once more, then lets everything go.
     pub(crate) fn settle(&mut self) -> bool {
@@ -87,9 +90,9 @@ impl Session {
     pub(crate) fn settle_piece_by_piece<'a>(&mut self, bytes: &'a [u8]) -> &'a [u8] {
         let mut rest = bytes;
         while self.core.phase == Phase::Settling && !rest.is_empty() {
-            // A command's tag and verb stand at its beginning; further on only the end of its line decides.
+            // Behind its beginning only the end of a command's line decides.
             let piece = match self.core.client.receive.len() {
-                ..600 => 1,
+                ..BEGINNING => 1,
                 _ => rest
                     .iter()
                     .position(|b| b"\r\n".contains(b))

@@ -13,6 +13,7 @@ use crate::{
     redact::SECRET,
     refusal::{count_error, refuse},
     sasl::{self, ClientSasl, Step},
+    settling::BEGINNING,
 };
 use std::borrow::Cow;
 
@@ -240,6 +241,8 @@ impl Imap {
         let limits = &core.config.limits;
         let mut framer = Framer::default();
         let mut literal = 0usize;
+        // Of a line that is not complete no more counts than what comes byte by byte.
+        let beginning = &held[..held.len().min(BEGINNING)];
         loop {
             return match framer.look(held, limits.imap_line, true) {
                 Framed::Complete(len) => self.settle_frame(core, &held[..len]),
@@ -279,7 +282,7 @@ impl Imap {
                         continue;
                     }
                 }
-                Framed::Incomplete => match grammar::loose_head(held) {
+                Framed::Incomplete => match grammar::loose_head(beginning) {
                     Some(head) if head.whole && !grammar::is_authentication(head.verb) => {
                         Settled::Release
                     }
@@ -288,7 +291,7 @@ impl Imap {
                     }
                     _ => Settled::More,
                 },
-                Framed::Broken(broken) => match grammar::loose_head(held) {
+                Framed::Broken(broken) => match grammar::loose_head(beginning) {
                     Some(head)
                         if broken == crate::frame::Broken::BareNewline
                             || grammar::may_become_authentication(head.verb) =>
