@@ -35,13 +35,13 @@ pub(crate) async fn with_client(
     }
     let handshake = TlsAcceptor::from(config).accept(socket.read_ahead());
     match within(timeout, handshake).await {
-        None => Err(messages::SLOW_CLIENT.to_owned()),
+        None => Err(messages::SLOW_HANDSHAKE.to_owned()),
         Some(Ok(tls)) => Ok(Stream::ToClient(Box::new(tls))),
         Some(Err(error)) => Err(trouble::with_client(&error)),
     }
 }
 
-/// The handshake with a server, whose certificate must be valid for `host`. The error is fit to be shown to a client.
+/// The handshake with a server, whose certificate must be valid for `host`. The error says why it failed.
 pub(crate) async fn with_server(
     socket: Socket,
     config: Arc<ClientConfig>,
@@ -51,9 +51,9 @@ pub(crate) async fn with_server(
     let name = ServerName::try_from(host.to_owned()).map_err(|_| trouble::bad_name(host))?;
     let handshake = TlsToServer::connect(socket, config, name);
     match within(timeout, handshake).await {
-        None => Err(trouble::slow_handshake(host)),
+        None => Err(messages::SLOW_HANDSHAKE.to_owned()),
         Some(Ok(tls)) => Ok(Stream::ToServer(Box::new(tls))),
-        Some(Err(error)) => Err(trouble::with_server(host, &error)),
+        Some(Err(error)) => Err(trouble::with_server(&error)),
     }
 }
 

@@ -185,7 +185,10 @@ impl Pump {
             let handshake = handshake::with_server(socket, tls, host, handshake_timeout);
             let left = timeout.saturating_sub(began.elapsed());
             let secured = within(left, handshake).await;
-            let secured = secured.unwrap_or_else(|| Err(late()));
+            let secured = match secured {
+                Some(secured) => secured.map_err(|why| trouble::tls_failed(host, &why)),
+                None => Err(late()),
+            };
             record.tls(Side::Server, secured.is_ok());
             secured
         })));

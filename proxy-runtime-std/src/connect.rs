@@ -83,7 +83,8 @@ fn secure(
     config: &ListenerConfig,
     patience: &Patience<'_>,
 ) -> Result<bool, String> {
-    handshake::begin_with_server(stream, config)?;
+    let failed = |why: String| trouble::tls_failed(&config.upstream_host, &why);
+    handshake::begin_with_server(stream, config).map_err(failed)?;
     loop {
         match stream.handshake() {
             Ok(()) => return Ok(true),
@@ -93,7 +94,7 @@ fn secure(
                 }
                 patience.wait_for(stream, stream.handshake_interest());
             }
-            Err(error) => return Err(trouble::with_server(&config.upstream_host, &error)),
+            Err(error) => return Err(failed(trouble::with_server(&error))),
         }
     }
 }

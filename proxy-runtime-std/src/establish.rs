@@ -127,18 +127,14 @@ impl Upgrade {
                 Err(why) => return Some(Err(why)),
             }
         }
-        let host = &config.upstream_host;
         match self.stream.handshake() {
             Ok(()) => Some(Ok(())),
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => late.then(|| {
-                Err(match side {
-                    Side::Client => client::SLOW_CLIENT.to_owned(),
-                    Side::Server => trouble::slow_handshake(host),
-                })
-            }),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                late.then(|| Err(client::SLOW_HANDSHAKE.to_owned()))
+            }
             Err(error) => Some(Err(match side {
                 Side::Client => trouble::with_client(&error),
-                Side::Server => trouble::with_server(host, &error),
+                Side::Server => trouble::with_server(&error),
             })),
         }
     }

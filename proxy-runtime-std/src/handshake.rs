@@ -50,7 +50,7 @@ pub(crate) fn with_client(
             Ok(()) => return Ok(()),
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                 if Instant::now() >= deadline {
-                    return Err(Trouble::Failed(messages::SLOW_CLIENT.to_owned()));
+                    return Err(Trouble::Failed(messages::SLOW_HANDSHAKE.to_owned()));
                 }
                 wait(stream, stream.handshake_interest(), deadline, stop)?;
             }
@@ -78,7 +78,7 @@ pub(crate) fn begin_with_client(
     begun.map(|()| true).map_err(|error| error.to_string())
 }
 
-/// Turns a connection into TLS with the server of a listener. The error is fit to be shown to a client.
+/// Turns a connection into TLS with the server of a listener. The error says why that failed.
 pub(crate) fn begin_with_server(
     stream: &mut Stream,
     config: &ListenerConfig,

@@ -8,7 +8,7 @@ use crate::{
 use proxy_proto::{
     Event, LocalTls, Protocol, Reason, RedactedLine, Session, Side, Upstream, UpstreamTls,
 };
-use proxy_runtime::{ListenerConfig, SessionRecord, trouble};
+use proxy_runtime::{ListenerConfig, SessionRecord, messages::client::SLOW_HANDSHAKE, trouble};
 use rustls::pki_types::CertificateDer;
 use std::{
     io,
@@ -142,18 +142,19 @@ impl Visit<'_> {
 
     /// TLS behind STARTTLS.
     fn upgrade(&mut self) -> Result<(), String> {
-        handshake::begin_with_server(&mut self.stream, self.config)?;
         let host = &self.config.upstream_host;
+        let failed = |why: &str| trouble::tls_failed(host, why);
+        handshake::begin_with_server(&mut self.stream, self.config).map_err(|why| failed(&why))?;
         loop {
             match self.stream.handshake() {
                 Ok(()) => return Ok(()),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     if self.is_late() {
-                        return Err(trouble::slow_handshake(host));
+                        return Err(failed(SLOW_HANDSHAKE));
                     }
                     self.wait(self.stream.handshake_interest());
                 }
-                Err(error) => return Err(trouble::with_server(host, &error)),
+                Err(error) => return Err(failed(&trouble::with_server(&error))),
             }
         }
     }

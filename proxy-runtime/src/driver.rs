@@ -288,7 +288,10 @@ impl Driver {
             Err(why) => {
                 match side {
                     Side::Client => debug!("{}", messages::client::tls_with_client_failed(&why)),
-                    Side::Server => debug!("{why}"),
+                    Side::Server => {
+                        let host = &self.config.upstream_host;
+                        debug!("{}", messages::server::tls_with_server_failed(host, &why));
+                    }
                 }
                 self.session.tls_failed(side, &why, now);
             }

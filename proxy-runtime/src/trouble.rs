@@ -61,12 +61,9 @@ pub fn with_client(error: &io::Error) -> String {
     }
 }
 
-/// Why a handshake with the server `host` failed; fit to be shown to a client.
-pub fn with_server(host: &str, error: &io::Error) -> String {
-    server::tls_with_server_failed(host, server_trouble(error))
-}
-
-fn server_trouble(error: &io::Error) -> String {
+/// Why a handshake with a server failed; fit to be shown to a client, behind [`tls_failed`]'s words or a session's own
+/// ([`Session::tls_failed`](proxy_proto::Session::tls_failed)).
+pub fn with_server(error: &io::Error) -> String {
     match tls_error(error) {
         Some(Error::InvalidCertificate(error)) => match error {
             CertificateError::UnknownIssuer | CertificateError::BadSignature => {
@@ -106,9 +103,9 @@ pub fn bad_name(host: &str) -> String {
     server::bad_host_name(host)
 }
 
-/// A handshake with the server `host` that does not end.
-pub fn slow_handshake(host: &str) -> String {
-    server::slow_handshake(host)
+/// TLS from the first byte with the server `host` that has failed; fit to be shown to a client.
+pub fn tls_failed(host: &str, why: &str) -> String {
+    server::tls_with_server_failed(host, why)
 }
 
 /// A server that does not answer within `seconds`.

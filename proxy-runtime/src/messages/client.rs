@@ -65,8 +65,8 @@ proxy_proto::texts! {
     /// Why: the client has said so.
     pub fn certificate_not_accepted(alert = "UnknownCA") =
         "it does not accept the proxy's certificate ({alert}): trust it in the mail client, or replace it";
-    /// Why: the client has begun and does not go on.
-    pub const SLOW_CLIENT = "it took too long";
+    /// Why TLS failed, on either side: somebody has begun and does not go on.
+    pub const SLOW_HANDSHAKE = "it took too long";
     /// Why: a listener with STARTTLS that has no certificate, which a check has let pass.
     pub const NO_CERTIFICATE = "there is no certificate for this listener";
     /// Why STARTTLS on either side comes to nothing: the connection is gone.

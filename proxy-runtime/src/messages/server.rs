@@ -16,13 +16,11 @@ proxy_proto::texts! {
     /// Packets are dropped, mostly by a firewall.
     pub fn slow_connect(host = "outlook.office365.com", port = 993, seconds = 20) =
         "{host} port {port} did not answer within {seconds} s";
-    /// `server_address` cannot stand in a certificate.
-    pub fn bad_host_name(host = "mail_example com") = "{host} is no valid host name: check server_address";
-    /// A handshake with the server has failed.
+    /// A handshake with the server has failed. Behind STARTTLS the session itself says so, and these reasons.
     pub fn tls_with_server_failed(host = "outlook.office365.com", why = NO_TLS_ON_PORT) =
         "TLS with {host} failed: {why}";
-    /// The handshake with the server does not end.
-    pub fn slow_handshake(host = "outlook.office365.com") = "the TLS handshake with {host} took too long";
+    /// Why TLS failed: `server_address` cannot stand in a certificate.
+    pub fn bad_host_name(host = "mail_example com") = "{host} is no valid host name: check server_address";
     /// Why TLS failed: nobody whom we trust vouches for the server.
     pub const UNTRUSTED_AUTHORITY = "its certificate comes from an authority that is not trusted: name the authority's certificate in server_ca_path";
     /// Why TLS failed: the certificate is too old.
