@@ -196,7 +196,9 @@ fn pass(header: &Header, parts: &[Part], chunk: usize) -> Passed {
     let mut passed = Passed::default();
     let mut said = [Vec::new(), Vec::new()];
     let mut ended = [false, false];
-    for part in parts {
+    // In the end both leave, so that what is held comes out, however far each cut had passed the unfinished.
+    let leave = [Side::Client, Side::Server].map(|side| Part::Call(Call::Eof(side)));
+    for part in parts.iter().chain(&leave) {
         let result = match part {
             Part::Says(from, bytes) if !ended[usize::from(*from == Side::Client)] => {
                 said[usize::from(*from == Side::Client)].extend_from_slice(bytes);
@@ -206,7 +208,7 @@ fn pass(header: &Header, parts: &[Part], chunk: usize) -> Passed {
                     })
                 })
             }
-            Part::Call(Call::Eof(from)) => {
+            Part::Call(Call::Eof(from)) if !ended[usize::from(*from == Side::Client)] => {
                 ended[usize::from(*from == Side::Client)] = true;
                 chain.end(*from, &mut |to, bytes| passed.take(to, bytes))
             }
