@@ -27,6 +27,8 @@ pub(super) struct Commands {
     head: grammar::Head,
     fate: Fate,
     state: State,
+    /// The server is to say whether the client sends what it has announced.
+    announced: bool,
     /// What came while the server was waited for.
     held: Vec<u8>,
 }
@@ -43,6 +45,8 @@ enum Fate {
     Pass,
     /// The rest goes nowhere; then comes this answer.
     Drop(Option<Vec<u8>>),
+    /// The server has refused it, which the client is told: what it had sent already of the rest goes nowhere.
+    Refused,
 }
 
 /// What comes next.
@@ -91,7 +95,20 @@ impl Commands {
         shared.awaiting = None;
         shared.outgoing.clear();
         if self.fate == Fate::Pass {
-            self.fate = Fate::Drop(None);
+            self.fate = Fate::Refused;
+        }
+    }
+
+    /// The server has asked for the literal that was announced: it will come.
+    pub(super) fn asked(&mut self) {
+        self.announced = false;
+    }
+
+    /// The server has answered the command of this tag: a literal that the client has only announced will not come.
+    pub(super) fn answered(&mut self, shared: &mut Shared, tag: &[u8]) {
+        let passing = matches!(self.fate, Fate::Pass | Fate::Refused);
+        if self.announced && passing && self.head.tag == tag {
+            self.over(shared);
         }
     }
 
@@ -102,6 +119,7 @@ impl Commands {
         bytes: &[u8],
         out: &mut Output,
     ) -> Result<usize, Failed> {
+        self.announced = false;
         match &mut self.state {
             State::Text => self.line(shared, bytes, out),
             State::Octets(left) => {
@@ -111,7 +129,7 @@ impl Commands {
                 match self.fate {
                     Fate::Collect | Fate::Open => self.text.extend_from_slice(&bytes[..used]),
                     Fate::Pass => shared.send(&bytes[..used], out),
-                    Fate::Drop(_) => {}
+                    Fate::Drop(_) | Fate::Refused => {}
                 }
                 if over {
                     self.state = State::Text;
@@ -156,12 +174,7 @@ impl Commands {
                 keep_tail(&mut self.tail, &piece);
                 if last {
                     match grammar::literal(&std::mem::take(&mut self.tail)) {
-                        Some(literal) => {
-                            if literal.synchronising && matches!(self.fate, Fate::Drop(_)) {
-                                out.send(Side::Client, GO_ON);
-                            }
-                            self.octets(literal.size);
-                        }
+                        Some(literal) => self.announced(shared, literal, out),
                         None => self.over(shared),
                     }
                 }
@@ -195,19 +208,14 @@ impl Commands {
         }
         let literal = grammar::literal(line);
         match (&self.fate, literal) {
-            (Fate::Drop(_), Some(literal)) => {
-                if literal.synchronising {
-                    out.send(Side::Client, GO_ON);
-                }
-                self.octets(literal.size);
-            }
-            (Fate::Drop(_), None) => self.over(shared),
+            (Fate::Drop(_) | Fate::Refused, Some(literal)) => self.announced(shared, literal, out),
+            (Fate::Drop(_) | Fate::Refused, None) => self.over(shared),
             (Fate::Pass, Some(literal)) => {
                 if self.is_message(line, literal) && self.intercepts(shared) {
                     return self.append(shared, line, literal, out);
                 }
                 shared.send(line, out);
-                self.octets(literal.size);
+                self.announced(shared, literal, out);
             }
             (Fate::Pass, None) => {
                 shared.send(line, out);
@@ -221,10 +229,8 @@ impl Commands {
                 self.text.extend_from_slice(line);
                 if whole.saturating_add(literal.size) > shared.desk.bounds.unit {
                     self.let_go(shared, out);
-                } else if literal.synchronising {
-                    out.send(Side::Client, GO_ON);
                 }
-                self.octets(literal.size);
+                self.announced(shared, literal, out);
             }
             (Fate::Open | Fate::Collect, None) => {
                 self.text.extend_from_slice(line);
@@ -232,6 +238,20 @@ impl Commands {
             }
         }
         Ok(())
+    }
+
+    /// A literal is announced that is no message: whoever is to ask for it does so, and then it comes.
+    fn announced(&mut self, shared: &mut Shared, literal: grammar::Literal, out: &mut Output) {
+        self.octets(literal.size);
+        if !literal.synchronising {
+            return;
+        }
+        match self.fate {
+            Fate::Open | Fate::Collect | Fate::Drop(_) => out.send(Side::Client, GO_ON),
+            Fate::Pass => self.announced = true,
+            // It will not be asked for.
+            Fate::Refused => self.over(shared),
+        }
     }
 
     fn octets(&mut self, size: usize) {
@@ -298,6 +318,7 @@ impl Commands {
         }
         self.fate = Fate::Open;
         self.state = State::Text;
+        self.announced = false;
         self.text.clear();
     }
 
@@ -375,10 +396,7 @@ impl Commands {
                 Change::Replace(new) => text = new,
                 Change::Drop(reply) => {
                     self.fate = Fate::Drop(reply);
-                    if literal.synchronising {
-                        out.send(Side::Client, GO_ON);
-                    }
-                    self.octets(literal.size);
+                    self.announced(shared, literal, out);
                     return Ok(());
                 }
             }
@@ -403,7 +421,7 @@ impl Commands {
             // The server asks the client itself.
             self.send_before(shared, &before, out);
             shared.send(&line[literal.start..], out);
-            self.octets(literal.size);
+            self.announced(shared, literal, out);
             return Ok(());
         }
         if literal.synchronising {

@@ -284,6 +284,7 @@ impl Responses {
                 shared.go_on(out);
                 return Ok(());
             }
+            commands.asked();
         } else if about.tag != b"*" {
             match shared.tags.remove(&about.tag) {
                 Some((name, own)) => {
@@ -300,6 +301,7 @@ impl Responses {
             if shared.awaiting.as_ref() == Some(&about.tag) {
                 commands.refused(shared);
             }
+            commands.answered(shared, &about.tag);
         }
         if streamed {
             return Ok(());

@@ -150,3 +150,65 @@ fn compression_is_refused() {
     assert_eq!(server, "a3 NOOP\r\n");
     assert!(client.contains("a2 NO [CANNOT]"), "{client}");
 }
+
+/// RFC 3501 §7.5: the client of a refused literal does not send it; what it sends next is a command.
+#[test]
+fn the_octets_of_a_refused_literal_are_not_waited_for() {
+    let commands_and_responses = Wants {
+        command: true,
+        response: true,
+        ..Wants::default()
+    };
+    let responses = Wants {
+        response: true,
+        ..Wants::default()
+    };
+    let dialogue = &[
+        (S, "a1 OK\r\n"),
+        (C, "a2 APPEND x {900000}\r\n"),
+        (S, "a2 NO [OVERQUOTA] full\r\n"),
+        (C, "a3 NOOP\r\n"),
+        (S, "a3 OK\r\n"),
+        (C, "a4 LIST \"\" {1+}\r\n%\r\na5 NOOP\r\n"),
+        (S, "a4 OK\r\na5 OK\r\n"),
+    ];
+    for wants in [commands_and_responses, responses, Wants::default()] {
+        let bounds = Bounds {
+            unit: 64,
+            message: 128,
+            ..Bounds::default()
+        };
+        let (_, server, seen) = at_any_size(Protocol::Imap, wants, bounds, keep, dialogue);
+        assert_eq!(server, of(dialogue, C));
+        if wants.command {
+            assert!(seen.contains(&"command NOOP: a3 NOOP|".to_owned()));
+        }
+        if wants.response {
+            let expected = "response NOOP: a3 OK|".to_owned();
+            assert!(seen.contains(&expected), "{seen:#?}");
+        }
+    }
+}
+
+/// The client has been asked for the first literal by the framer, and for the second one by nobody when the server refuses.
+#[test]
+fn a_command_that_is_refused_half_way_is_over() {
+    let long = "x".repeat(80);
+    let half = format!("{long} {{5}}\r\n");
+    let dialogue = &[
+        (S, "a1 OK\r\n"),
+        (C, "a2 SEARCH {3}\r\n"),
+        (C, "abc "),
+        (C, &half),
+        (S, "a2 NO no\r\n"),
+        (C, "a3 NOOP\r\n"),
+        (S, "a3 OK\r\n"),
+    ];
+    let bounds = Bounds {
+        unit: 64,
+        ..Bounds::default()
+    };
+    let (client, server, _) = at_any_size(Protocol::Imap, ALL, bounds, keep, dialogue);
+    assert_eq!(client, "a1 OK\r\n+ Ready\r\na2 NO no\r\na3 OK\r\n");
+    assert_eq!(server, "a2 SEARCH {3}\r\na3 NOOP\r\n");
+}
