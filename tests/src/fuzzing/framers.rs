@@ -19,6 +19,10 @@ const PARTS: u8 = 16;
 /// What becomes of units: three bits above those.
 const FATES: u8 = 32;
 
+/// What is read at once in the run that is not cut. What filters put out for one piece is bounded: pieces of any size would
+/// exceed that where smaller ones do not.
+const READ: usize = 4096;
+
 /// A unit with what is done to it.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Fate {
@@ -117,7 +121,7 @@ pub(super) fn framers(data: &[u8]) {
     let Some(parts) = read(body, &mut Canaries::default()) else {
         return;
     };
-    let whole = pass(&header, &parts, usize::MAX);
+    let whole = pass(&header, &parts, READ);
     let cut = pass(&header, &parts, header.chunk);
     // A filter may give up, and then at the same place.
     assert_eq!(whole.failed, cut.failed);
