@@ -250,6 +250,8 @@ pub(super) struct Collected {
     scanned: usize,
     /// By how many octets what came out is longer than what went in; dots that are doubled do not count.
     grown: i64,
+    /// The octet that comes next stood behind a bare LF, and stands at the beginning of a line now: a dot is to be doubled.
+    doubles: bool,
 }
 
 impl Collected {
@@ -259,6 +261,7 @@ impl Collected {
             data: Vec::new(),
             scanned: 0,
             grown: 0,
+            doubles: false,
         }
     }
 
@@ -281,7 +284,9 @@ impl Collected {
         about: &Message,
     ) -> Result<Dotted, Failed> {
         if self.plan == Plan::Pass {
-            return Ok(Dotted::Go(bytes.to_vec()));
+            let mut data = Vec::with_capacity(bytes.len() + 1);
+            self.pass(bytes, &mut data);
+            return Ok(Dotted::Go(data));
         }
         self.data.extend_from_slice(bytes);
         // The same wherever the network has cut it: the final dot, or what may become one, does not count.
@@ -340,9 +345,22 @@ impl Collected {
                 let mut new = stuffed(&header);
                 new.truncate(new.len() - 3);
                 self.grown = growth(text.len(), unstuffed(&new).len());
-                new.extend_from_slice(&data[end..]);
+                // Only behind CRLF is a dot doubled already, and could be the final one.
+                self.doubles = !data[..end].ends_with(b"\r\n");
+                self.pass(&data[end..], &mut new);
                 new
             }
         }))
+    }
+
+    /// What follows the header goes on.
+    fn pass(&mut self, bytes: &[u8], to: &mut Vec<u8>) {
+        if let Some(&first) = bytes.first()
+            && std::mem::take(&mut self.doubles)
+            && first == b'.'
+        {
+            to.push(b'.');
+        }
+        to.extend_from_slice(bytes);
     }
 }

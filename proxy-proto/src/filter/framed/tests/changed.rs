@@ -291,3 +291,31 @@ fn the_units_own_commands_are_answered_to_them_alone() {
         "{seen:#?}"
     );
 }
+
+/// RFC 5321 §4.1.1.4: only CRLF begins a line, so that a dot behind a bare LF is text. Behind a changed header, which ends in
+/// CRLF, it would be the end of the message, and what follows would be commands.
+#[test]
+fn a_dot_behind_a_bare_newline_stays_text() {
+    let change = |kind: &str, _: &[u8]| match kind {
+        "header" => Change::Replace(b"X: y\r\n\r\n".to_vec()),
+        _ => Change::Keep,
+    };
+    let wants = Wants {
+        header: true,
+        ..Wants::default()
+    };
+    let dialogue = &[
+        (S, "235 ok\r\n"),
+        (C, "MAIL FROM:<a@b>\r\nRCPT TO:<c@d>\r\n"),
+        (S, "250 ok\r\n250 ok\r\n"),
+        (C, "DATA\r\n"),
+        (C, "A: b\n\n.\r\nMAIL FROM:<evil@b>\r\n.\r\n"),
+        (S, "354 go on\r\n"),
+        (S, "250 queued\r\n"),
+    ];
+    let (_, server, _) = at_any_size(Protocol::Smtp, wants, Bounds::default(), change, dialogue);
+    assert!(
+        server.ends_with("DATA\r\nX: y\r\n\r\n..\r\nMAIL FROM:<evil@b>\r\n.\r\n"),
+        "{server}"
+    );
+}
