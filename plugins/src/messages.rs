@@ -2,12 +2,8 @@
 //! read, why a script ends a session, and what its author sees of the libraries. Lines of the log stand in their session's
 //! span.
 
-// With paths, so that this file can be included elsewhere together with them.
-#[path = "messages/libraries.rs"]
 pub(crate) mod libraries;
-#[path = "messages/loading.rs"]
 pub(crate) mod loading;
-#[path = "messages/running.rs"]
 pub(crate) mod running;
 
 /// Each text by its name, rendered with its examples.

@@ -1,14 +1,9 @@
 //! What a person may read of either runtime: in the log, at the start and from `emailproxy check`, and some of it in a mail
 //! client. Lines of the log stand in their session's span, which names the server's section and the client.
 
-// With paths, so that this file can be included elsewhere together with them.
-#[path = "messages/client.rs"]
 pub mod client;
-#[path = "messages/configuration.rs"]
 pub mod configuration;
-#[path = "messages/server.rs"]
 pub mod server;
-#[path = "messages/session.rs"]
 pub mod session;
 
 /// Each text by its name, rendered with its examples.

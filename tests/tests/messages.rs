@@ -43,9 +43,10 @@ rooms! {
 /// Run with `--nocapture` to read them all.
 #[test]
 fn every_message_can_be_read() {
-    let mut faults = Vec::new();
+    let (mut faults, mut count) = (Vec::new(), 0);
     for (room, texts) in rooms() {
         println!("\n{room}");
+        count += texts.len();
         let mut names = BTreeMap::new();
         for (name, text) in texts {
             println!("    {name}: {text}");
@@ -68,6 +69,7 @@ fn every_message_can_be_read() {
         }
     }
     assert!(faults.is_empty(), "{faults:#?}");
+    assert!(count > 800, "only {count} were found");
 }
 
 /// What is logged stands among the messages of its room, or is passed on from where it was made.
