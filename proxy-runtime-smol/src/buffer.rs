@@ -1,15 +1,10 @@
 //! Buffers that are borrowed only while there are bytes in them, so that an idle session holds none.
 
+use proxy_runtime::{BUFFER, Lend};
 use std::{
     cell::RefCell,
     ops::{Deref, DerefMut},
 };
-
-/// Plaintext moved at once: eight TLS records of 16 KiB. One system call serves all of them.
-pub(crate) const PLAINTEXT: usize = 128 * 1024;
-
-/// Bytes in one buffer: [`PLAINTEXT`] and all that TLS adds to it, with a little room for alerts and key updates.
-pub(crate) const SIZE: usize = PLAINTEXT + 4 * 1024;
 
 /// Buffers that a thread keeps for the next session that has something to do: what was read, and what comes of it.
 const KEPT: usize = 2;
@@ -18,12 +13,14 @@ thread_local! {
     static FREE: RefCell<Vec<Box<[u8]>>> = const { RefCell::new(Vec::new()) };
 }
 
-/// A buffer of [`SIZE`] bytes with undefined content; it returns to its thread's stock when dropped.
+/// A buffer of the thread's.
 pub(crate) struct Lent(Box<[u8]>);
 
-pub(crate) fn lend() -> Lent {
-    let free = FREE.with(|free| free.borrow_mut().pop());
-    Lent(free.unwrap_or_else(|| vec![0; SIZE].into_boxed_slice()))
+impl Lend for Lent {
+    fn lend() -> Self {
+        let free = FREE.with(|free| free.borrow_mut().pop());
+        Lent(free.unwrap_or_else(|| vec![0; BUFFER].into_boxed_slice()))
+    }
 }
 
 impl Deref for Lent {

@@ -6,6 +6,4 @@ proxy_proto::texts! {
         "there are {most} sessions with plugins already";
     /// Why a host name has no addresses: the thread that asked the system for them has ended without an answer.
     pub(crate) const LOOKUP_GIVEN_UP = "the look-up was given up";
-    /// Why TLS with a server failed: it sends a message without an end.
-    pub(crate) const HANDSHAKE_TOO_LONG = "a handshake message is too long";
 }

@@ -1,7 +1,8 @@
 //! Until relay: sockets, handshakes and the clock on one side, the [`Driver`] with its session on the other.
 
 use crate::{
-    buffer, connect,
+    buffer::Lent,
+    connect,
     handshake::{self, within},
     session::Context,
     stop::{Level, Watch},
@@ -9,7 +10,9 @@ use crate::{
     timer::Timer,
 };
 use proxy_proto::{BoxFuture, Side, UpstreamTls};
-use proxy_runtime::{Driver, End, ListenerConfig, Outcome, SessionRecord, Step, messages, trouble};
+use proxy_runtime::{
+    BUFFER, Driver, End, Lend, ListenerConfig, Outcome, SessionRecord, Step, messages, trouble,
+};
 use std::{
     future::Future,
     net::SocketAddr,
@@ -322,7 +325,7 @@ impl Pump {
             // Bytes that come between the look and this read must not slip past it.
             return false;
         }
-        let budget = self.driver.read_budget(side).min(buffer::SIZE);
+        let budget = self.driver.read_budget(side).min(BUFFER);
         let leg = match side {
             Side::Client => &mut self.client,
             Side::Server => &mut self.server,
@@ -333,7 +336,7 @@ impl Pump {
         if leg.ended || budget == 0 {
             return false;
         }
-        let mut bytes = buffer::lend();
+        let mut bytes = Lent::lend();
         let result = stream.poll_read(cx, &mut bytes[..budget]);
         match result {
             Poll::Pending => return false,

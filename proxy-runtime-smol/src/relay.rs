@@ -1,13 +1,15 @@
 //! After login: bytes from one stream to the other, without the session.
 
 use crate::{
-    buffer::{self, Lent},
+    buffer::Lent,
     stop::{Level, Watch},
     stream::Stream,
     timer::Timer,
 };
 use proxy_proto::Side;
-use proxy_runtime::{Course, Failure, Progress, Relayed, SessionRecord, Why, pace::Bulk};
+use proxy_runtime::{
+    Course, Failure, Lend, PLAINTEXT, Progress, Relayed, SessionRecord, Why, pace::Bulk,
+};
 use std::{
     future::{Future, poll_fn},
     io,
@@ -18,7 +20,7 @@ use std::{
 };
 
 /// Bytes that one direction may move before the other sessions get their turn.
-const QUANTUM: usize = buffer::PLAINTEXT;
+const QUANTUM: usize = PLAINTEXT;
 
 /// Relays until both sides have ended. A side's EOF is passed on once its bytes are out. At shutdown nothing is injected,
 /// which could land inside a message: the client is no longer read, the server's bytes are drained for at most `drain`.
@@ -224,15 +226,15 @@ impl Direction {
 
     /// Reads what is there at once. Without any byte, either the task is woken for the next one or `ended` is set.
     fn fill(&mut self, cx: &mut Context<'_>, from: &mut Stream) {
-        let mut buffer = buffer::lend();
+        let mut buffer = Lent::lend();
         self.start = 0;
         self.end = 0;
         loop {
-            match from.poll_read(cx, &mut buffer[self.end..buffer::PLAINTEXT]) {
+            match from.poll_read(cx, &mut buffer[self.end..PLAINTEXT]) {
                 Poll::Ready(Ok(0)) => self.ended = true,
                 Poll::Ready(Ok(count)) => {
                     self.end += count;
-                    if self.end < buffer::PLAINTEXT && from.has_more() {
+                    if self.end < PLAINTEXT && from.has_more() {
                         continue;
                     }
                 }

@@ -1,24 +1,24 @@
 //! Buffers that are borrowed only while there are bytes in them, so that an idle session holds none.
 
+use proxy_runtime::{BUFFER, Lend};
 use std::{
     ops::{Deref, DerefMut},
     sync::{Mutex, PoisonError},
 };
-
-/// Bytes in one buffer: several TLS records, so that one read of the socket serves them all.
-pub(crate) const SIZE: usize = 64 * 1024;
 
 /// Buffers kept for whoever has something to do next.
 const KEPT: usize = 8;
 
 static FREE: Mutex<Vec<Box<[u8]>>> = Mutex::new(Vec::new());
 
-/// A buffer of [`SIZE`] bytes with undefined content.
+/// A buffer of the process's.
 pub(crate) struct Lent(Box<[u8]>);
 
-pub(crate) fn lend() -> Lent {
-    let free = FREE.lock().unwrap_or_else(PoisonError::into_inner).pop();
-    Lent(free.unwrap_or_else(|| vec![0; SIZE].into_boxed_slice()))
+impl Lend for Lent {
+    fn lend() -> Self {
+        let free = FREE.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        Lent(free.unwrap_or_else(|| vec![0; BUFFER].into_boxed_slice()))
+    }
 }
 
 impl Deref for Lent {

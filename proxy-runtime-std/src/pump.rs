@@ -1,14 +1,16 @@
 //! Until relay: sockets, handshakes and the clock on one side, the [`Driver`] with its session on the other.
 
 use crate::{
-    buffer,
+    buffer::Lent,
     establish::{Connecting, Upgrade},
     session::Context,
     stream::Stream,
     wait::{Interest, Level, Wait, Wake},
 };
 use proxy_proto::Side;
-use proxy_runtime::{Driver, End, ListenerConfig, Outcome, SessionRecord, Step, messages, trouble};
+use proxy_runtime::{
+    BUFFER, Driver, End, Lend, ListenerConfig, Outcome, SessionRecord, Step, messages, trouble,
+};
 use std::{
     io,
     net::SocketAddr,
@@ -319,7 +321,7 @@ impl Pump {
             // Bytes that come between the look and this read must not slip past it.
             return false;
         }
-        let budget = self.driver.read_budget(side).min(buffer::SIZE);
+        let budget = self.driver.read_budget(side).min(BUFFER);
         let leg = match side {
             Side::Client => &mut self.client,
             Side::Server => &mut self.server,
@@ -330,7 +332,7 @@ impl Pump {
         if leg.ended || budget == 0 {
             return false;
         }
-        let mut bytes = buffer::lend();
+        let mut bytes = Lent::lend();
         let result = stream.read(&mut bytes[..budget]);
         match result {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => return false,

@@ -1,12 +1,14 @@
 //! After login: bytes from one stream to the other, without the session.
 
 use crate::{
-    buffer::{self, Lent},
+    buffer::Lent,
     stream::Stream,
     wait::{Interest, Level, Stop, Wait},
 };
 use proxy_proto::Side;
-use proxy_runtime::{Course, Failure, Progress, Relayed, SessionRecord, Why, pace::Bulk};
+use proxy_runtime::{
+    Course, Failure, Lend, PLAINTEXT, Progress, Relayed, SessionRecord, Why, pace::Bulk,
+};
 use std::{
     io,
     net::TcpStream,
@@ -369,15 +371,15 @@ impl Direction {
 
     /// Reads what is there at once. Without any byte, `ended` is set or there is nothing yet.
     fn fill(&mut self, from: &mut Stream) {
-        let mut buffer = buffer::lend();
+        let mut buffer = Lent::lend();
         self.start = 0;
         self.end = 0;
         loop {
-            match from.read(&mut buffer[self.end..]) {
+            match from.read(&mut buffer[self.end..PLAINTEXT]) {
                 Ok(0) => self.ended = true,
                 Ok(count) => {
                     self.end += count;
-                    if self.end < buffer.len() && from.has_more() {
+                    if self.end < PLAINTEXT && from.has_more() {
                         continue;
                     }
                 }

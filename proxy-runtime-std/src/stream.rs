@@ -1,12 +1,10 @@
 //! One connection, plain or TLS. Nothing in here blocks: `WouldBlock` says that the thread has to wait.
 
-use crate::{
-    buffer::{self, Lent},
-    wait::Interest,
-};
+use crate::{buffer::Lent, wait::Interest};
+use proxy_runtime::{Lend, TlsToServer};
 use rustls::{
-    ClientConfig, ClientConnection, Connection, ProtocolVersion, ServerConfig, ServerConnection,
-    pki_types::CertificateDer,
+    ClientConfig, ProtocolVersion, ServerConfig, ServerConnection,
+    pki_types::{CertificateDer, ServerName},
 };
 use std::{
     io::{self, Read, Write},
@@ -14,19 +12,32 @@ use std::{
     sync::Arc,
 };
 
-/// Plaintext that rustls may hold until the socket takes it.
+/// Plaintext that rustls may hold until a client's socket takes it.
 const UNSENT: usize = 64 * 1024;
 
 /// A connection to a client or a server.
 pub(crate) struct Stream {
+    socket: Socket,
+    tls: Tls,
+}
+
+enum Tls {
+    None,
+    /// TLS with a client.
+    ToClient(Box<TlsToClient>),
+    /// TLS with a server.
+    ToServer(Box<TlsToServer<Lent>>),
+}
+
+/// The TCP connection.
+struct Socket {
     tcp: TcpStream,
-    tls: Option<Box<Tls>>,
-    /// The last read of the socket has left nothing in it.
+    /// The last read has left nothing in it.
     drained: bool,
 }
 
-struct Tls {
-    connection: Connection,
+struct TlsToClient {
+    connection: ServerConnection,
     /// Read from the socket, not yet taken by rustls, which asks for 4 KiB at a time.
     ahead: Option<Ahead>,
     close_notified: bool,
@@ -43,10 +54,13 @@ impl Stream {
     pub(crate) fn new(tcp: TcpStream) -> io::Result<Self> {
         tcp.set_nonblocking(true)?;
         proxy_runtime::prepare(&tcp);
-        Ok(Stream {
+        let socket = Socket {
             tcp,
-            tls: None,
             drained: false,
+        };
+        Ok(Stream {
+            socket,
+            tls: Tls::None,
         })
     }
 
@@ -55,7 +69,13 @@ impl Stream {
         &mut self,
         config: Arc<ServerConfig>,
     ) -> Result<(), rustls::Error> {
-        self.begin_tls(ServerConnection::new(config)?.into());
+        let mut connection = ServerConnection::new(config)?;
+        connection.set_buffer_limit(Some(UNSENT));
+        self.tls = Tls::ToClient(Box::new(TlsToClient {
+            connection,
+            ahead: None,
+            close_notified: false,
+        }));
         Ok(())
     }
 
@@ -63,159 +83,132 @@ impl Stream {
     pub(crate) fn begin_tls_with_server(
         &mut self,
         config: Arc<ClientConfig>,
-        name: rustls::pki_types::ServerName<'static>,
-    ) -> Result<(), rustls::Error> {
-        self.begin_tls(ClientConnection::new(config, name)?.into());
+        name: ServerName<'static>,
+    ) -> io::Result<()> {
+        self.tls = Tls::ToServer(Box::new(TlsToServer::new(config, name)?));
         Ok(())
     }
 
-    fn begin_tls(&mut self, mut connection: Connection) {
-        connection.set_buffer_limit(Some(UNSENT));
-        self.tls = Some(Box::new(Tls {
-            connection,
-            ahead: None,
-            close_notified: false,
-        }));
-    }
-
     pub(crate) fn is_tls(&self) -> bool {
-        self.tls.is_some()
+        !matches!(self.tls, Tls::None)
     }
 
-    /// The peer's certificates, its own first; none without TLS.
+    /// The server's certificates, its own first; none without TLS.
     pub(crate) fn certificates(&self) -> Vec<CertificateDer<'static>> {
-        let tls = self.tls.as_ref();
-        let shown = tls.and_then(|tls| tls.connection.peer_certificates());
-        shown.map(<[_]>::to_vec).unwrap_or_default()
+        match &self.tls {
+            Tls::None | Tls::ToClient(_) => Vec::new(),
+            Tls::ToServer(tls) => tls.certificates().to_vec(),
+        }
     }
 
     /// How this connection is encrypted.
     pub(crate) fn tls_version(&self) -> &'static str {
-        let tls = self.tls.as_ref();
-        match tls.and_then(|tls| tls.connection.protocol_version()) {
+        let version = match &self.tls {
+            Tls::None => return "plaintext",
+            Tls::ToClient(tls) => tls.connection.protocol_version(),
+            Tls::ToServer(tls) => tls.version(),
+        };
+        match version {
             Some(ProtocolVersion::TLSv1_3) => "TLS 1.3",
             Some(ProtocolVersion::TLSv1_2) => "TLS 1.2",
-            Some(_) => "TLS",
-            None => "plaintext",
+            _ => "TLS",
         }
     }
 
     pub(crate) fn tcp(&self) -> &TcpStream {
-        &self.tcp
+        &self.socket.tcp
     }
 
     /// The next bytes of the socket, left in place.
     pub(crate) fn peek(&self, bytes: &mut [u8]) -> io::Result<usize> {
-        uninterrupted(|| self.tcp.peek(bytes))
+        uninterrupted(|| self.socket.tcp.peek(bytes))
     }
 
     /// Goes on with the handshake as far as it gets without waiting.
     pub(crate) fn handshake(&mut self) -> io::Result<()> {
-        loop {
-            let written = self.flush();
-            let Some(tls) = &mut self.tls else {
-                return Ok(());
-            };
-            if !tls.connection.is_handshaking() {
-                return written;
-            }
-            match written {
-                Err(error) if error.kind() != io::ErrorKind::WouldBlock => return Err(error),
-                _ => {}
-            }
-            if !tls.receive(&mut &self.tcp, &mut self.drained)? {
-                return Err(io::ErrorKind::UnexpectedEof.into());
-            }
+        match &mut self.tls {
+            Tls::None => Ok(()),
+            Tls::ToClient(tls) => tls.handshake(&mut self.socket),
+            Tls::ToServer(tls) => tls.handshake(&mut self.socket),
         }
     }
 
     /// What a handshake that would block waits for.
     pub(crate) fn handshake_interest(&self) -> Interest {
-        let tls = self.tls.as_ref();
+        let read = match &self.tls {
+            Tls::None => false,
+            Tls::ToClient(tls) => tls.connection.is_handshaking(),
+            Tls::ToServer(tls) => tls.is_handshaking(),
+        };
         Interest {
-            read: tls.is_some_and(|tls| tls.connection.is_handshaking()),
+            read,
             write: self.unsent(),
         }
     }
 
     /// Whether TLS holds bytes that the socket has not taken.
     pub(crate) fn unsent(&self) -> bool {
-        let tls = self.tls.as_ref();
-        tls.is_some_and(|tls| tls.connection.wants_write())
+        match &self.tls {
+            Tls::None => false,
+            Tls::ToClient(tls) => tls.connection.wants_write(),
+            Tls::ToServer(tls) => tls.unsent(),
+        }
     }
 
     /// Whether another read may yield bytes without asking the kernel.
     pub(crate) fn has_more(&self) -> bool {
-        let tls = self.tls.as_ref();
-        // rustls wants to read as long as it holds no decrypted bytes (nor the end of them).
-        tls.is_some_and(|tls| tls.ahead.is_some() || !tls.connection.wants_read())
+        match &self.tls {
+            Tls::None => false,
+            // rustls wants to read as long as it holds no decrypted bytes (nor the end of them).
+            Tls::ToClient(tls) => tls.ahead.is_some() || !tls.connection.wants_read(),
+            Tls::ToServer(tls) => tls.has_more(),
+        }
     }
 
     /// Whether there was nothing left in the socket at the last read, nor is there elsewhere: before it is readable again,
     /// another read is in vain.
     pub(crate) fn is_drained(&self) -> bool {
-        self.drained && !self.has_more()
+        self.socket.drained && !self.has_more()
     }
 
     /// 0 at the end. Many peers end TLS without close_notify: for mail, whose messages are framed, that is an end like
     /// others.
     pub(crate) fn read(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
-        let Some(tls) = &mut self.tls else {
-            return receive(&mut &self.tcp, bytes, &mut self.drained);
-        };
-        loop {
-            match tls.connection.reader().read(bytes) {
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(0),
-                result => return result,
-            }
-            if !tls.receive(&mut &self.tcp, &mut self.drained)? {
-                return Ok(0);
-            }
+        match &mut self.tls {
+            Tls::None => self.socket.read(bytes),
+            Tls::ToClient(tls) => tls.read(&mut self.socket, bytes),
+            Tls::ToServer(tls) => tls.read(&mut self.socket, bytes),
         }
     }
 
     /// Takes some of the bytes; TLS may hold them until [`flush`](Self::flush).
     pub(crate) fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        if self.tls.is_none() {
-            return match uninterrupted(|| (&self.tcp).write(bytes)) {
+        match &mut self.tls {
+            Tls::None => match self.socket.write(bytes) {
                 Ok(0) => Err(io::ErrorKind::WriteZero.into()),
                 result => result,
-            };
-        }
-        self.flush()?;
-        let Some(tls) = &mut self.tls else {
-            return Err(io::ErrorKind::WriteZero.into());
-        };
-        let count = tls.connection.writer().write(bytes)?;
-        match self.flush() {
-            Err(error) if error.kind() != io::ErrorKind::WouldBlock => Err(error),
-            _ => Ok(count),
+            },
+            Tls::ToClient(tls) => tls.write(&mut self.socket, bytes),
+            Tls::ToServer(tls) => tls.write(&mut self.socket, bytes),
         }
     }
 
     pub(crate) fn flush(&mut self) -> io::Result<()> {
-        let Some(tls) = &mut self.tls else {
-            return Ok(());
-        };
-        while tls.connection.wants_write() {
-            if uninterrupted(|| tls.connection.write_tls(&mut &self.tcp))? == 0 {
-                return Err(io::ErrorKind::WriteZero.into());
-            }
+        match &mut self.tls {
+            Tls::None => Ok(()),
+            Tls::ToClient(tls) => tls.flush(&mut self.socket),
+            Tls::ToServer(tls) => tls.flush(&mut self.socket),
         }
-        Ok(())
     }
 
     /// Flushes, sends close_notify (TLS) and ends the write half.
     pub(crate) fn close(&mut self) -> io::Result<()> {
-        if let Some(tls) = &mut self.tls
-            && !tls.close_notified
-        {
-            tls.close_notified = true;
-            tls.connection.send_close_notify();
+        match &mut self.tls {
+            Tls::None => {}
+            Tls::ToClient(tls) => tls.close(&mut self.socket)?,
+            Tls::ToServer(tls) => tls.close(&mut self.socket)?,
         }
-        self.flush()?;
-        match self.tcp.shutdown(Shutdown::Write) {
+        match self.socket.tcp.shutdown(Shutdown::Write) {
             // The peer was faster.
             Err(error) if error.kind() == io::ErrorKind::NotConnected => Ok(()),
             result => result,
@@ -223,14 +216,69 @@ impl Stream {
     }
 }
 
-impl Tls {
+impl TlsToClient {
+    fn handshake(&mut self, socket: &mut Socket) -> io::Result<()> {
+        loop {
+            let written = self.flush(socket);
+            if !self.connection.is_handshaking() {
+                return written;
+            }
+            match written {
+                Err(error) if error.kind() != io::ErrorKind::WouldBlock => return Err(error),
+                _ => {}
+            }
+            if !self.receive(socket)? {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
+        }
+    }
+
+    fn read(&mut self, socket: &mut Socket, bytes: &mut [u8]) -> io::Result<usize> {
+        loop {
+            match self.connection.reader().read(bytes) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(0),
+                result => return result,
+            }
+            if !self.receive(socket)? {
+                return Ok(0);
+            }
+        }
+    }
+
+    fn write(&mut self, socket: &mut Socket, bytes: &[u8]) -> io::Result<usize> {
+        self.flush(socket)?;
+        let count = self.connection.writer().write(bytes)?;
+        match self.flush(socket) {
+            Err(error) if error.kind() != io::ErrorKind::WouldBlock => Err(error),
+            _ => Ok(count),
+        }
+    }
+
+    fn flush(&mut self, socket: &mut Socket) -> io::Result<()> {
+        while self.connection.wants_write() {
+            if self.connection.write_tls(socket)? == 0 {
+                return Err(io::ErrorKind::WriteZero.into());
+            }
+        }
+        Ok(())
+    }
+
+    fn close(&mut self, socket: &mut Socket) -> io::Result<()> {
+        if !self.close_notified {
+            self.close_notified = true;
+            self.connection.send_close_notify();
+        }
+        self.flush(socket)
+    }
+
     /// Reads from the socket and decrypts; `false` at its end.
-    fn receive(&mut self, tcp: &mut &TcpStream, drained: &mut bool) -> io::Result<bool> {
+    fn receive(&mut self, socket: &mut Socket) -> io::Result<bool> {
         let mut ahead = match self.ahead.take() {
             Some(ahead) => ahead,
             None => {
-                let mut bytes = buffer::lend();
-                let end = receive(tcp, &mut bytes, drained)?;
+                let mut bytes = Lent::lend();
+                let end = socket.read(&mut bytes)?;
                 if end == 0 {
                     return Ok(false);
                 }
@@ -250,22 +298,34 @@ impl Tls {
         }
         if let Err(error) = self.connection.process_new_packets() {
             // The peer is told by an alert, as far as the socket takes it.
-            let _ = self.connection.write_tls(tcp);
+            let _ = self.connection.write_tls(socket);
             return Err(io::Error::new(io::ErrorKind::InvalidData, error));
         }
         Ok(true)
     }
 }
 
-/// Reads from the socket; a read that is not filled has left nothing.
-fn receive(tcp: &mut &TcpStream, bytes: &mut [u8], drained: &mut bool) -> io::Result<usize> {
-    let result = uninterrupted(|| tcp.read(bytes));
-    *drained = match &result {
-        // 0 is the end, which can be read again and again.
-        Ok(count) => (1..bytes.len()).contains(count),
-        Err(error) => error.kind() == io::ErrorKind::WouldBlock,
-    };
-    result
+impl Read for Socket {
+    /// A read that is not filled has left nothing.
+    fn read(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
+        let result = uninterrupted(|| (&self.tcp).read(bytes));
+        self.drained = match &result {
+            // 0 is the end, which can be read again and again.
+            Ok(count) => (1..bytes.len()).contains(count),
+            Err(error) => error.kind() == io::ErrorKind::WouldBlock,
+        };
+        result
+    }
+}
+
+impl Write for Socket {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        uninterrupted(|| (&self.tcp).write(bytes))
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
 }
 
 fn uninterrupted<T>(mut operation: impl FnMut() -> io::Result<T>) -> io::Result<T> {

@@ -9,6 +9,7 @@
 //!                    Networks                                 networks.rs: allow_from, proxy_protocol
 //!                    HeaderReader                             proxy_header.rs: whom a balancer's connection stands for
 //!                    Trust, server_config                     tls.rs: whom to trust, what to show
+//!                    TlsToServer                              to_server.rs: TLS that we open, over any socket that does not block
 //!                    OutgoingProxy ── Dialogue                outgoing.rs: SOCKS5 and HTTP CONNECT
 //!                    Driver                                   driver.rs: a session up to its relay
 //!                    Course                                   course.rs: when a relay is over
@@ -55,6 +56,7 @@ pub mod testing;
 #[cfg(test)]
 mod tests;
 mod tls;
+mod to_server;
 pub mod trouble;
 
 pub use admission::{Backoff, Rare, TurnedAway, admit, identify};
@@ -72,3 +74,4 @@ pub use outgoing::{BadProxy, Dialogue, DialogueProgress, OutgoingProxy, Refused}
 pub use proxy_header::{BadHeader, HeaderProgress, HeaderReader, Origin};
 pub use sockets::{families_in_turn, prepare, raise_open_files_limit};
 pub use tls::{TlsError, Trust, server_config};
+pub use to_server::{BUFFER, Lend, PLAINTEXT, TlsToServer};

@@ -1,11 +1,9 @@
 //! A TCP connection.
 
-use crate::{
-    buffer::{self, Lent},
-    reactor::Registration,
-};
+use crate::{buffer::Lent, reactor::Registration};
 use async_io::Async;
 use futures_lite::{AsyncRead, AsyncWrite};
+use proxy_runtime::{Lend, PLAINTEXT};
 use std::{
     io::{self, IoSlice, Read, Write},
     net::{Shutdown, SocketAddr, TcpStream},
@@ -100,11 +98,6 @@ impl Socket {
         Ok(())
     }
 
-    /// Writes what the kernel takes at once, for a last word on a connection that is given up.
-    pub(super) fn write_now(&self, bytes: &[u8]) -> io::Result<usize> {
-        self.tcp()?.write(bytes)
-    }
-
     /// Closes with a reset, as a peer does that crashes.
     #[cfg(test)]
     pub(crate) fn reset(self) {
@@ -169,10 +162,10 @@ impl AsyncRead for Socket {
     ) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
         if this.ahead.is_none() {
-            if !this.reads_ahead || bytes.len() >= buffer::PLAINTEXT {
+            if !this.reads_ahead || bytes.len() >= PLAINTEXT {
                 return this.poll_kernel(cx, bytes);
             }
-            let mut lent = buffer::lend();
+            let mut lent = Lent::lend();
             let end = ready!(this.poll_kernel(cx, &mut lent))?;
             if end == 0 {
                 return Poll::Ready(Ok(0));

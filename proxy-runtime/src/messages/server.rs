@@ -35,6 +35,8 @@ proxy_proto::texts! {
     pub const NO_TLS_ON_PORT = "it does not speak TLS on this port: check server_port, or set server_starttls = True";
     /// Why TLS failed: the server hangs up.
     pub const SERVER_LEFT_HANDSHAKE = "it closed the connection: perhaps it does not speak TLS on this port";
+    /// Why TLS failed: the server sends a message without an end.
+    pub const HANDSHAKE_TOO_LONG = "a handshake message is too long";
     /// The connection to the server is open.
     pub const CONNECTED = "connected to the server";
     /// The server's connection was given up, and another one is wanted.
