@@ -7,7 +7,7 @@ use rustls::{
     pki_types::{CertificateDer, ServerName},
 };
 use std::{
-    io::{self, Read, Write},
+    io::{self, IoSlice, Read, Write},
     net::{Shutdown, TcpStream},
     sync::Arc,
 };
@@ -321,6 +321,10 @@ impl Read for Socket {
 impl Write for Socket {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         uninterrupted(|| (&self.tcp).write(bytes))
+    }
+
+    fn write_vectored(&mut self, bytes: &[IoSlice<'_>]) -> io::Result<usize> {
+        uninterrupted(|| (&self.tcp).write_vectored(bytes))
     }
 
     fn flush(&mut self) -> io::Result<()> {

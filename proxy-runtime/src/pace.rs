@@ -16,7 +16,7 @@ use std::{
 };
 
 /// Bytes that a session moves at once and still is one that talks: commands, and answers of some lines.
-const SHORT: u64 = 4096;
+pub const SHORT: u64 = 4096;
 
 /// How long ago something short counts, in milliseconds.
 const LATELY: u64 = 5;
