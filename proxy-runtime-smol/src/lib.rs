@@ -25,13 +25,13 @@
 //!
 //! - **Neither direction waits for the other one.** Every wake-up tries to write and to read both sides; a side is read as
 //!   far as the *other* side's backlog allows. Two busy peers cannot block each other.
-//! - **An idle session holds no buffer.** Buffers of 128 KiB belong to the threads and are borrowed while bytes are in them.
+//! - **An idle session holds no buffer.** Buffers of 130 KiB belong to the threads and are borrowed while bytes are in them.
 //!   The session and all that belongs to its login are freed when the relay begins.
 //! - **Plaintext is never read ahead**, because TLS may begin with the next byte; behind the first byte of TLS it is, because
 //!   one read of the socket serves many records.
 //! - **A session stays on its thread.** Each thread has an executor and, on Linux, a reactor of its own: no byte crosses from
 //!   one thread to another, and no lock is contended for it.
-//! - **A busy session lets the others have their turn**: after 128 KiB in one direction it rests until its thread has looked
+//! - **A busy session lets the others have their turn**: after 126 KiB in one direction it rests until its thread has looked
 //!   at all its sockets.
 //! - **A session's failure is its own.** A panic is caught and logged; a broken connection, a slow peer or a failed
 //!   handshake ends or delays that session only; accepting goes on when the system is out of descriptors.

@@ -28,8 +28,8 @@
 //! - **Both peers may speak or leave at any time**, also while a login waits for its user: nobody waits for the
 //!   authenticator, whose future is polled when its waker has written to a socket pair that is polled along.
 //! - **Two busy peers cannot block each other.** Every turn tries to write and to read both sides; a side is read as far
-//!   as the *other* side's backlog allows. After 256 KiB one direction lets the other have its turn.
-//! - **A slow reader is felt by the sender**: a full buffer of 64 KiB is written before the source is read again.
+//!   as the *other* side's backlog allows. After 126 KiB one direction lets the other have its turn.
+//! - **A slow reader is felt by the sender**: what a buffer holds is written before the source is read again.
 //! - **TLS needs no lock**, since one thread at a time does both directions of a connection.
 //! - **A shutdown wakes everybody** with two socket pairs for the whole runtime, whose ends become readable for good.
 //! - **A session's failure is its own.** A panic is caught and logged; accepting goes on when the system is out of
@@ -37,7 +37,7 @@
 //!
 //! # How a session waits without a thread
 //!
-//! Most sessions of a mail proxy do nothing most of the time. A relay of which nothing has moved for 100 ms is parked: what is
+//! Most sessions of a mail proxy do nothing most of the time. A relay of which nothing has moved for 30 ms is parked: what is
 //! left of it are two sockets, what rustls keeps, and a few hundred bytes of its own; buffers are borrowed while bytes are in
 //! them. One thread asks the kernel (`epoll(7)`) for news of all that are parked, and gives a session that has some to a worker,
 //! so that what costs time never happens on the thread that others wait for. Workers are made when all are busy, and end when
@@ -45,7 +45,7 @@
 //! A session that waits for more than bytes — half closed, its peer not reading, in a drain — keeps its worker. Where there is
 //! no epoll, all do.
 //!
-//! Plaintext is never read ahead, because TLS may begin with the next byte; TLS is, because rustls takes 4 KiB at a time.
+//! Plaintext is never read ahead, because TLS may begin with the next byte; TLS is, because one read of the socket serves many records.
 //! The crate is for Unix: it polls socket pairs.
 //!
 //! # Examples

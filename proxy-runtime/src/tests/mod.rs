@@ -1,5 +1,7 @@
 //! TLS material and configurations, with certificates made for the test.
 
+mod to_server;
+
 use crate::testing::Authority;
 use crate::{ListenError, ListenerConfig, Trust, check, server_config};
 use proxy_proto::{LocalTls, Protocol, SessionConfig};
