@@ -11,7 +11,7 @@ use crate::{
 };
 use proxy_proto::{BoxFuture, Side, UpstreamTls};
 use proxy_runtime::{
-    BUFFER, Driver, End, Lend, ListenerConfig, Outcome, SessionRecord, Step, messages, trouble,
+    BUFFER, Driver, End, ListenerConfig, Outcome, SessionRecord, Step, messages, trouble,
 };
 use std::{
     future::Future,

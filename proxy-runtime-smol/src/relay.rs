@@ -8,7 +8,7 @@ use crate::{
 };
 use proxy_proto::Side;
 use proxy_runtime::{
-    Course, Failure, Lend, PLAINTEXT, Progress, Relayed, SessionRecord, Why, pace::Bulk,
+    Course, Failure, PLAINTEXT, Progress, Relayed, SessionRecord, Why, pace::Bulk,
 };
 use std::{
     future::{Future, poll_fn},

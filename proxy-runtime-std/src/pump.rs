@@ -9,7 +9,7 @@ use crate::{
 };
 use proxy_proto::Side;
 use proxy_runtime::{
-    BUFFER, Driver, End, Lend, ListenerConfig, Outcome, SessionRecord, Step, messages, trouble,
+    BUFFER, Driver, End, ListenerConfig, Outcome, SessionRecord, Step, messages, trouble,
 };
 use std::{
     io,

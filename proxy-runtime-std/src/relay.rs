@@ -7,7 +7,7 @@ use crate::{
 };
 use proxy_proto::Side;
 use proxy_runtime::{
-    Course, Failure, Lend, PLAINTEXT, Progress, Relayed, SessionRecord, Why,
+    Course, Failure, PLAINTEXT, Progress, Relayed, SessionRecord, Why,
     pace::{self, Bulk},
 };
 use std::{

@@ -1,7 +1,10 @@
 //! One connection, plain or TLS. Nothing in here blocks: `WouldBlock` says that the thread has to wait.
 
-use crate::{buffer::Lent, wait::Interest};
-use proxy_runtime::{Lend, TlsToServer};
+use crate::{
+    buffer::{Lent, OfProcess},
+    wait::Interest,
+};
+use proxy_runtime::TlsToServer;
 use rustls::{
     ClientConfig, ProtocolVersion, ServerConfig, ServerConnection,
     pki_types::{CertificateDer, ServerName},
@@ -26,7 +29,7 @@ enum Tls {
     /// TLS with a client.
     ToClient(Box<TlsToClient>),
     /// TLS with a server.
-    ToServer(Box<TlsToServer<Lent>>),
+    ToServer(Box<TlsToServer<OfProcess>>),
 }
 
 /// The TCP connection.

@@ -9,6 +9,7 @@
 //!                    Networks                                 networks.rs: allow_from, proxy_protocol
 //!                    HeaderReader                             proxy_header.rs: whom a balancer's connection stands for
 //!                    Trust, server_config                     tls.rs: whom to trust, what to show
+//!                    Lent, Stock                              buffer.rs: buffers borrowed only while there are bytes
 //!                    TlsToServer                              to_server.rs: TLS that we open, over any socket that does not block
 //!                    OutgoingProxy ── Dialogue                outgoing.rs: SOCKS5 and HTTP CONNECT
 //!                    Driver                                   driver.rs: a session up to its relay
@@ -37,6 +38,7 @@
 #![forbid(unsafe_code)]
 
 mod admission;
+mod buffer;
 mod census;
 mod config;
 mod course;
@@ -60,6 +62,7 @@ mod to_server;
 pub mod trouble;
 
 pub use admission::{Backoff, Rare, TurnedAway, admit, identify};
+pub use buffer::{BUFFER, Lent, PLAINTEXT, Stock};
 pub use census::{Census, Full, Ticket};
 pub use config::{Bound, ListenerConfig, Options, Stopped};
 pub use course::{Course, Failure, Progress, Relayed, Why};
@@ -74,4 +77,4 @@ pub use outgoing::{BadProxy, Dialogue, DialogueProgress, OutgoingProxy, Refused}
 pub use proxy_header::{BadHeader, HeaderProgress, HeaderReader, Origin};
 pub use sockets::{families_in_turn, prepare, raise_open_files_limit};
 pub use tls::{TlsError, Trust, server_config};
-pub use to_server::{BUFFER, Lend, PLAINTEXT, TlsToServer};
+pub use to_server::TlsToServer;

@@ -1,6 +1,9 @@
 //! TLS towards a server, on rustls's unbuffered interface, over any socket that does not block.
 
-use crate::messages::server as messages;
+use crate::{
+    buffer::{Lent, PLAINTEXT, Stock},
+    messages::server as messages,
+};
 use rustls::{
     ClientConfig, Error, ProtocolVersion,
     client::{ClientConnectionData, UnbufferedClientConnection},
@@ -9,26 +12,11 @@ use rustls::{
 };
 use std::{
     io::{self, Read, Write},
-    ops::DerefMut,
     sync::Arc,
 };
 
-/// Bytes of plaintext moved at once. With what TLS adds to them they fill two of the largest packets that systems make of a write,
-/// whatever the network's are (64 KiB less headers each): a few bytes more would be a third one, which costs as much as
-/// the others. And they are what is left of eight TLS records when the last one has not come whole.
-pub const PLAINTEXT: usize = 126 * 1024;
-
-/// Bytes in one buffer: [`PLAINTEXT`] and all that TLS adds to it, with a little room for alerts and key updates.
-pub const BUFFER: usize = PLAINTEXT + 4 * 1024;
-
 /// The longest record on the wire: header, 16 KiB, and the most that a cipher may add (RFC 5246 §6.2.3).
 const RECORD: usize = 5 + 16 * 1024 + 2048;
-
-/// A buffer from a runtime's stock, to which it returns when dropped.
-pub trait Lend: DerefMut<Target = [u8]> {
-    /// One of [`BUFFER`] bytes, with undefined content.
-    fn lend() -> Self;
-}
 
 /// A TLS connection that we open. Records are read into a lent buffer, decrypted there, and leave it at once; what is written
 /// is encrypted into another one and leaves that as soon as the socket takes it. Between two messages the connection holds
@@ -36,7 +24,7 @@ pub trait Lend: DerefMut<Target = [u8]> {
 ///
 /// The socket stays with the caller, who shows the same one to each call. It must not block: whatever it says with
 /// [`WouldBlock`](io::ErrorKind::WouldBlock) is said to the caller, and the call is to be repeated when the socket is ready.
-pub struct TlsToServer<B> {
+pub struct TlsToServer<S: Stock> {
     connection: UnbufferedClientConnection,
     /// Records that were read and are not worked through: mostly a part of one.
     incoming: Vec<u8>,
@@ -44,7 +32,7 @@ pub struct TlsToServer<B> {
     unworked: bool,
     /// Decrypted, but more than the reader had room for.
     surplus: Surplus,
-    outgoing: Outgoing<B>,
+    outgoing: Outgoing<S>,
     /// Found behind bytes that had to be delivered first.
     failure: Option<io::Error>,
     /// Nothing more comes from the server.
@@ -55,7 +43,7 @@ pub struct TlsToServer<B> {
     said_goodbye: bool,
 }
 
-impl<B: Lend> TlsToServer<B> {
+impl<S: Stock> TlsToServer<S> {
     /// A connection to the server that has a certificate for `name`, with the first bytes of the handshake in it.
     ///
     /// # Errors
@@ -74,7 +62,7 @@ impl<B: Lend> TlsToServer<B> {
             said_goodbye: false,
         };
         // Nothing has come yet: this makes the ClientHello.
-        tls.work(&mut [], &mut Sink::nothing()).1?;
+        tls.work(&mut io::sink(), &mut [], &mut Sink::nothing()).1?;
         Ok(tls)
     }
 
@@ -191,7 +179,7 @@ impl<B: Lend> TlsToServer<B> {
 
     /// Reads once, unless there are whole records left, and works through what is there. False at the end.
     fn more(&mut self, socket: &mut (impl Read + Write), sink: &mut Sink<'_>) -> io::Result<bool> {
-        let mut wire = B::lend();
+        let mut wire = Lent::<S>::lend();
         let mut end = self.incoming.len();
         if !self.unworked {
             let limit = wire.len().min(sink.bytes.len().max(end + RECORD));
@@ -208,10 +196,7 @@ impl<B: Lend> TlsToServer<B> {
             end += count;
         }
         wire[..self.incoming.len()].copy_from_slice(&self.incoming);
-        let (done, result) = self.work(&mut wire[..end], sink);
-        if self.failed {
-            self.send_alert(socket, &mut wire[done..end]);
-        }
+        let (done, result) = self.work(socket, &mut wire[..end], sink);
         self.unworked = result.is_ok() && done < end && sink.is_full();
         if done == end {
             self.incoming = Vec::new();
@@ -224,7 +209,12 @@ impl<B: Lend> TlsToServer<B> {
 
     /// Lets rustls work through `wire` until it needs more or the sink is full. The number is that of the bytes it is
     /// done with; the others it wants to see again.
-    fn work(&mut self, wire: &mut [u8], sink: &mut Sink<'_>) -> (usize, io::Result<()>) {
+    fn work(
+        &mut self,
+        socket: &mut impl Write,
+        wire: &mut [u8],
+        sink: &mut Sink<'_>,
+    ) -> (usize, io::Result<()>) {
         let mut done = 0;
         loop {
             let UnbufferedStatus { mut discard, state } =
@@ -265,6 +255,7 @@ impl<B: Lend> TlsToServer<B> {
             if result.is_err() {
                 self.failed = true;
                 self.ended = true;
+                self.send_alert(socket, &mut wire[done..]);
                 return (done, result);
             }
             if blocked || sink.is_full() {
@@ -300,11 +291,8 @@ impl<B: Lend> TlsToServer<B> {
         }
         // rustls goes through what has come before it lets us write; mostly that is nothing.
         let mut incoming = std::mem::take(&mut self.incoming);
-        let (done, result) = self.work(&mut incoming, &mut Sink::nothing());
+        let (done, result) = self.work(socket, &mut incoming, &mut Sink::nothing());
         incoming.drain(..done);
-        if self.failed {
-            self.send_alert(socket, &mut incoming);
-        }
         self.unworked = false;
         self.incoming = incoming;
         result?;
@@ -375,13 +363,13 @@ impl Surplus {
 }
 
 /// Records that wait for the socket.
-struct Outgoing<B> {
-    buffer: Option<B>,
+struct Outgoing<S: Stock> {
+    buffer: Option<Lent<S>>,
     start: usize,
     end: usize,
 }
 
-impl<B> Default for Outgoing<B> {
+impl<S: Stock> Default for Outgoing<S> {
     fn default() -> Self {
         Outgoing {
             buffer: None,
@@ -391,14 +379,14 @@ impl<B> Default for Outgoing<B> {
     }
 }
 
-impl<B: Lend> Outgoing<B> {
+impl<S: Stock> Outgoing<S> {
     fn is_empty(&self) -> bool {
         self.start == self.end
     }
 
     /// `encode` is given all the room there is behind what waits already.
     fn put(&mut self, encode: impl FnOnce(&mut [u8]) -> io::Result<usize>) -> io::Result<()> {
-        let buffer = self.buffer.get_or_insert_with(B::lend);
+        let buffer = self.buffer.get_or_insert_with(Lent::lend);
         self.end += encode(&mut buffer[self.end..])?;
         Ok(())
     }

@@ -3,7 +3,7 @@
 use crate::{buffer::Lent, reactor::Registration};
 use async_io::Async;
 use futures_lite::{AsyncRead, AsyncWrite};
-use proxy_runtime::{Lend, PLAINTEXT};
+use proxy_runtime::PLAINTEXT;
 use std::{
     io::{self, IoSlice, Read, Write},
     net::{Shutdown, SocketAddr, TcpStream},

@@ -1,7 +1,7 @@
 //! TLS towards a server.
 
 use super::socket::Socket;
-use crate::buffer::Lent;
+use crate::buffer::OfThread;
 use futures_lite::{AsyncRead, AsyncWrite};
 use rustls::{ClientConfig, pki_types::ServerName};
 use std::{
@@ -15,7 +15,7 @@ use std::{
 /// A TLS connection that we have opened.
 pub(crate) struct TlsToServer {
     socket: Socket,
-    tls: proxy_runtime::TlsToServer<Lent>,
+    tls: proxy_runtime::TlsToServer<OfThread>,
 }
 
 impl TlsToServer {

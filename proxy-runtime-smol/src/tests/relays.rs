@@ -9,24 +9,8 @@ use crate::{
 };
 use futures_lite::{AsyncReadExt, AsyncWriteExt, future::zip, io::split};
 use proxy_proto::Side;
-use proxy_runtime::{Relayed, SessionRecord, Why};
+use proxy_runtime::{Relayed, SessionRecord, Why, testing::Pattern};
 use std::{sync::Arc, time::Duration};
-
-/// Bytes that differ at every place and for every seed.
-struct Pattern(u64);
-
-impl Pattern {
-    fn fill(&mut self, bytes: &mut [u8]) {
-        for byte in bytes {
-            // Knuth's 64-bit linear congruential generator.
-            self.0 = self
-                .0
-                .wrapping_mul(6_364_136_223_846_793_005)
-                .wrapping_add(1_442_695_040_888_963_407);
-            *byte = (self.0 >> 56) as u8;
-        }
-    }
-}
 
 /// Writes the pattern of one seed and ends; meanwhile reads, and compares with that of another one, until the end.
 async fn exchange(stream: Stream, sent: (u64, usize), expected: (u64, usize)) {

@@ -1,15 +1,19 @@
 //! [`TlsToServer`] against rustls's own server, in memory, over a wire that takes and gives as little as it likes.
 
-use crate::{BUFFER, Lend, PLAINTEXT, TlsToServer, testing::Authority};
+use crate::{
+    BUFFER, PLAINTEXT, Stock, TlsToServer,
+    testing::{Authority, Pattern},
+};
 use rustls::{
-    AlertDescription, ClientConfig, Error, ProtocolVersion, ServerConfig, ServerConnection,
-    SupportedProtocolVersion, version,
+    AlertDescription, ClientConfig, Error, ProtocolVersion, RootCertStore, ServerConfig,
+    ServerConnection, SupportedProtocolVersion,
+    pki_types::{CertificateDer, pem::PemObject},
+    version,
 };
 use std::{
     cell::Cell,
     collections::VecDeque,
     io::{self, ErrorKind, Read, Write},
-    ops::{Deref, DerefMut},
     sync::Arc,
 };
 
@@ -17,50 +21,40 @@ thread_local! {
     static LENT: Cell<usize> = const { Cell::new(0) };
 }
 
-/// Counts those of the thread that are out.
-struct Lent(Vec<u8>);
+/// Keeps none, and counts those of the thread that are out.
+struct Counted;
 
-impl Lend for Lent {
-    fn lend() -> Self {
+impl Stock for Counted {
+    fn take() -> Option<Box<[u8]>> {
         LENT.set(LENT.get() + 1);
-        Lent(vec![0xa5; BUFFER])
+        Some(vec![0xa5; BUFFER].into_boxed_slice())
     }
-}
 
-impl Drop for Lent {
-    fn drop(&mut self) {
+    fn give_back(_: Box<[u8]>) {
         LENT.set(LENT.get() - 1);
     }
 }
 
-impl Deref for Lent {
-    type Target = [u8];
-
-    fn deref(&self) -> &[u8] {
-        &self.0
-    }
-}
-
-impl DerefMut for Lent {
-    fn deref_mut(&mut self) -> &mut [u8] {
-        &mut self.0
-    }
-}
-
-/// The same numbers for the same seed (Knuth's constants).
-struct Chance(u64);
+/// The same choices for the same seed.
+struct Chance(Pattern);
 
 impl Chance {
+    fn of(seed: u64) -> Self {
+        Chance(Pattern(seed))
+    }
+
     fn below(&mut self, limit: usize) -> usize {
-        self.0 = self
-            .0
-            .wrapping_mul(6_364_136_223_846_793_005)
-            .wrapping_add(1_442_695_040_888_963_407);
-        usize::try_from(self.0 >> 33).unwrap() % limit
+        let number = self.bytes(4);
+        number
+            .iter()
+            .fold(0, |number, byte| number << 8 | usize::from(*byte))
+            % limit
     }
 
     fn bytes(&mut self, count: usize) -> Vec<u8> {
-        (0..count).map(|_| self.below(256) as u8).collect()
+        let mut bytes = vec![0; count];
+        self.0.fill(&mut bytes);
+        bytes
     }
 }
 
@@ -111,7 +105,7 @@ impl Write for Wire {
 }
 
 struct Both {
-    client: TlsToServer<Lent>,
+    client: TlsToServer<Counted>,
     server: ServerConnection,
     wire: Wire,
     /// What has come there.
@@ -201,24 +195,18 @@ fn rustls_error(error: &io::Error) -> Option<&Error> {
 fn converse(version: &'static SupportedProtocolVersion, seed: u64) {
     let authority = Authority::new();
     let leaf = authority.leaf("localhost").server_config();
-    let mut roots = rustls::RootCertStore::empty();
-    let pem = std::fs::read(authority.path("ca.pem")).unwrap();
-    for certificate in
-        <rustls::pki_types::CertificateDer<'_> as rustls::pki_types::pem::PemObject>::pem_slice_iter(
-            &pem,
-        )
-    {
-        roots.add(certificate.unwrap()).unwrap();
-    }
+    let mut roots = RootCertStore::empty();
+    let authority = CertificateDer::from_pem_file(authority.path("ca.pem")).unwrap();
+    roots.add(authority).unwrap();
     let config = ClientConfig::builder_with_protocol_versions(&[version])
         .with_root_certificates(roots)
         .with_no_client_auth();
-    let mut both = Both::new(Arc::new(config), leaf, Some(Chance(seed)));
+    let mut both = Both::new(Arc::new(config), leaf, Some(Chance::of(seed)));
     both.handshake().unwrap();
     assert!(both.client.version() == Some(version.version));
     assert_eq!(both.client.certificates().len(), 1);
 
-    let mut chance = Chance(seed + 1000);
+    let mut chance = Chance::of(seed + 1000);
     let (mut up, mut down) = (Vec::new(), Vec::new());
     let mut down_come = Vec::new();
     let mut unwritten: Vec<u8> = Vec::new();
@@ -289,6 +277,30 @@ fn whatever_the_pieces_all_bytes_come_in_their_order() {
         converse(&version::TLS13, seed);
         converse(&version::TLS12, seed);
     }
+}
+
+#[test]
+fn whole_records_wait_for_a_reader_with_little_room() {
+    let mut both = Both::connected(None);
+    for word in ["one ", "two ", "three"] {
+        both.server_writes(word.as_bytes());
+        both.serve().unwrap();
+    }
+    let mut come = Vec::new();
+    let mut room = [0];
+    loop {
+        let count = both.client.read(&mut both.wire, &mut room).unwrap();
+        come.extend_from_slice(&room[..count]);
+        if !both.client.has_more() {
+            break;
+        }
+    }
+    assert_eq!(come, b"one two three");
+    assert!(
+        ready(both.client.read(&mut both.wire, &mut room))
+            .unwrap()
+            .is_none()
+    );
 }
 
 #[test]
